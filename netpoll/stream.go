@@ -1,0 +1,312 @@
+package netpoll
+
+import (
+	"context"
+	"crypto/tls"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+const (
+	// streamReadMin is what an idle stream connection holds for reading; a connection that fills its buffer gets a larger
+	// one for the next read, up to readBufferBytes (for TLS, up to a record).
+	streamReadMin  = 4 << 10
+	tlsRecordBytes = 16 << 10
+	// streamCloseTimeout bounds the writing of TLS's close_notify.
+	streamCloseTimeout = time.Second
+)
+
+// streamConn is a connection on a net.Conn, TLS or not. Its reading goroutine (owned by Server.readers) hands each chunk to the
+// loop and waits until it has been parsed; so one chunk per connection is on its way, and a paused connection is simply
+// not told to go on. A second goroutine exists while output is waiting.
+type streamConn struct {
+	conn
+	nc       net.Conn
+	tlsState *tls.ConnectionState // constant; nil for plain TCP
+
+	// goOn lets the reader go on; done is closed when the connection is gone.
+	goOn chan struct{}
+	done chan struct{}
+
+	// Loop only.
+	waiting, held bool // the reader waits for goOn; reading is paused
+
+	outBytes atomic.Int64 // in out and on its way in the writer
+	mu       struct {
+		sync.Mutex
+		queued  bool // in the loop's list of streams
+		open    bool // to be opened
+		chunk   []byte
+		err     error // reading or writing ended with this
+		ended   bool  // err is valid
+		out     *buffer
+		writing bool // the writer goroutine exists
+	}
+}
+
+// startTLS takes tc, whose place is counted already.
+func (s *Server) startTLS(tc *net.TCPConn, conf *tls.Config) {
+	if n := s.handshakes.Add(1); s.opts.TLSHandshakesMax > 0 && n > int64(s.opts.TLSHandshakesMax) {
+		s.handshakes.Add(-1)
+		s.refuse(tc)
+		return
+	}
+	s.readers.Go(func() {
+		nc := tls.Server(tc, conf)
+		ctx, cancel := context.WithTimeout(s.streamCtx, s.opts.TLSHandshakeTimeout)
+		err := nc.HandshakeContext(ctx)
+		cancel()
+		s.handshakes.Add(-1)
+		if err != nil {
+			s.stats.handshakeErrors.Add(1)
+			_ = tc.Close() // The handshake's error is the one that counts.
+			s.connEnded()
+			return
+		}
+		st := nc.ConnectionState()
+		s.newStream(nc, &st).readLoop(tlsRecordBytes)
+	})
+}
+
+// newStream makes a connection of nc, which it takes, on the next loop in turn.
+func (s *Server) newStream(nc net.Conn, st *tls.ConnectionState) *streamConn {
+	c := &streamConn{nc: nc, tlsState: st, goOn: make(chan struct{}, 1), done: make(chan struct{})}
+	l := s.loops[s.nextLoop.Add(1)%uint64(len(s.loops))]
+	c.init(l, c, nc.RemoteAddr().(*net.TCPAddr).AddrPort(), nc.LocalAddr().(*net.TCPAddr).AddrPort())
+	return c
+}
+
+// tell puts the connection on the loop's list. c.mu must be held, and is released.
+func (c *streamConn) tellLocked() {
+	queued := c.mu.queued
+	c.mu.queued = true
+	c.mu.Unlock()
+	if queued {
+		return
+	}
+	c.l.mu.Lock()
+	c.l.mu.streams = append(c.l.mu.streams, c)
+	c.l.mu.Unlock()
+	c.l.schedule()
+}
+
+// readLoop reads until the connection ends.
+func (c *streamConn) readLoop(bufferMax int) {
+	c.mu.Lock()
+	c.mu.open = true
+	c.tellLocked()
+	size := streamReadMin
+	buf := getBuffer(size)
+	defer func() { putBuffer(buf) }()
+	next := size
+	for {
+		select {
+		case <-c.goOn: // The loop is done with buf.
+		case <-c.done:
+			return
+		}
+		if next != size {
+			putBuffer(buf)
+			size = next
+			buf = getBuffer(size)
+		}
+		n, err := c.nc.Read(buf.b[:size])
+		c.mu.Lock()
+		c.mu.chunk = buf.b[:n]
+		if err != nil && !c.mu.ended {
+			c.mu.err, c.mu.ended = err, true
+		}
+		c.tellLocked()
+		if err != nil {
+			<-c.done // The loop reads buf until then.
+			return
+		}
+		switch {
+		case n == size:
+			next = min(4*size, bufferMax)
+		case n < size/8:
+			next = max(size/4, streamReadMin)
+		}
+	}
+}
+
+// runStreams does what the goroutines of stream connections have asked for.
+func (l *loop) runStreams() {
+	l.mu.Lock()
+	if len(l.mu.streams) == 0 {
+		l.mu.Unlock()
+		return
+	}
+	got := l.mu.streams
+	l.mu.streams = l.streams[:0]
+	l.mu.Unlock()
+	for i, c := range got {
+		got[i] = nil
+		c.poll()
+	}
+	l.streams = recycle(got)
+}
+
+// poll runs on the loop.
+func (c *streamConn) poll() {
+	l := c.l
+	c.mu.Lock()
+	open, chunk, err, ended := c.mu.open, c.mu.chunk, c.mu.err, c.mu.ended
+	c.mu.queued, c.mu.open, c.mu.chunk = false, false, nil
+	c.mu.Unlock()
+	if open {
+		c.waiting = true
+		l.open(&c.conn)
+		l.settle()
+	}
+	if len(chunk) > 0 {
+		c.waiting = true
+		l.input(&c.conn, chunk)
+		poison(chunk)
+	}
+	// While reading is paused its end is not looked at, as it is with a poller.
+	if ended && c.state != stateGone && !(c.held && isEOF(err)) {
+		c.closeNow(false)
+		l.gone(&c.conn, err)
+		l.settle()
+	}
+	c.release()
+}
+
+// release lets the reader go on unless reading is paused.
+func (c *streamConn) release() {
+	if c.waiting && !c.held && c.state != stateGone {
+		c.waiting = false
+		c.goOn <- struct{}{}
+	}
+}
+
+func (c *streamConn) pause(on bool) {
+	c.held = on
+	if on {
+		return
+	}
+	c.release()
+	c.mu.Lock()
+	if c.mu.ended {
+		c.tellLocked()
+	} else {
+		c.mu.Unlock()
+	}
+}
+
+func (c *streamConn) write(b []byte) {
+	c.outBytes.Add(int64(len(b)))
+	c.mu.Lock()
+	c.mu.out = appendBuffer(c.mu.out, b)
+	start := !c.mu.writing
+	c.mu.writing = true
+	c.mu.Unlock()
+	if start {
+		c.l.srv.readers.Go(c.writeLoop)
+	}
+}
+
+// writeLoop writes what is waiting and ends when nothing is left.
+func (c *streamConn) writeLoop() {
+	for {
+		c.mu.Lock()
+		out := c.mu.out
+		c.mu.out = nil
+		if out == nil {
+			c.mu.writing = false
+			c.mu.Unlock()
+			return
+		}
+		c.mu.Unlock()
+		_, err := c.nc.Write(out.b)
+		n := len(out.b)
+		putBuffer(out)
+		if err != nil {
+			c.mu.Lock()
+			c.mu.err, c.mu.ended = err, true
+			c.tellLocked()
+			return // writing stays set: nothing more is written.
+		}
+		if c.outBytes.Add(-int64(n)) == 0 && c.flushWait.Load() {
+			c.l.tickDue.Store(true)
+			c.l.schedule()
+		}
+	}
+}
+
+func (c *streamConn) buffered() int { return int(c.outBytes.Load()) }
+
+func (c *streamConn) close(drain bool) {
+	c.closeNow(drain)
+	c.l.gone(&c.conn, nil)
+}
+
+// closeNow closes the network connection, on a goroutine of its own since TLS writes when closing.
+func (c *streamConn) closeNow(drain bool) {
+	close(c.done)
+	c.l.srv.readers.Go(func() {
+		if drain {
+			c.drain()
+		}
+		_ = c.nc.SetWriteDeadline(c.l.srv.now().Add(streamCloseTimeout))
+		_ = c.nc.Close() // Whatever was to be sent has been sent.
+	})
+}
+
+// drain drops input that has arrived: see transport.close.
+func (c *streamConn) drain() {
+	_ = c.nc.SetReadDeadline(c.l.srv.now().Add(time.Millisecond))
+	scratch := getBuffer(readBufferBytes)
+	for range drainReadsMax {
+		if _, err := c.nc.Read(scratch.b[:readBufferBytes]); err != nil {
+			break
+		}
+	}
+	putBuffer(scratch)
+}
+
+func (c *streamConn) tls() *tls.ConnectionState { return c.tlsState }
+
+// netDriver runs each loop on a goroutine that sleeps until it is triggered.
+type netDriver struct {
+	srv  *Server
+	quit chan struct{}
+	wg   sync.WaitGroup
+}
+
+func (d *netDriver) start(s *Server) error {
+	d.srv, d.quit = s, make(chan struct{})
+	for _, l := range s.loops {
+		bell := make(chan struct{}, 1)
+		l.trigger = func() {
+			select {
+			case bell <- struct{}{}:
+			default:
+			}
+		}
+		d.wg.Go(func() {
+			for {
+				select {
+				case <-bell:
+					l.run()
+				case <-d.quit:
+					return
+				}
+			}
+		})
+	}
+	return nil
+}
+
+func (d *netDriver) enroll(nc *net.TCPConn) error {
+	d.srv.readers.Go(func() { d.srv.newStream(nc, nil).readLoop(readBufferBytes) })
+	return nil
+}
+
+func (d *netDriver) stop() {
+	close(d.quit)
+	d.wg.Wait()
+}
