@@ -30,6 +30,8 @@ type streamConn struct {
 	goOn chan struct{}
 	done chan struct{}
 
+	writer sync.WaitGroup // the writer goroutine
+
 	// Loop only.
 	waiting, held bool // the reader waits for goOn; reading is paused
 
@@ -168,7 +170,7 @@ func (c *streamConn) poll() {
 	}
 	// While reading is paused its end is not looked at, as it is with a poller.
 	if ended && c.state != stateGone && !(c.held && isEOF(err)) {
-		c.closeNow(false)
+		c.closeNow(isEOF(err), false)
 		l.gone(&c.conn, err)
 		l.settle()
 	}
@@ -205,12 +207,14 @@ func (c *streamConn) write(b []byte) {
 	c.mu.writing = true
 	c.mu.Unlock()
 	if start {
+		c.writer.Add(1)
 		c.l.srv.readers.Go(c.writeLoop)
 	}
 }
 
 // writeLoop writes what is waiting and ends when nothing is left.
 func (c *streamConn) writeLoop() {
+	defer c.writer.Done()
 	for {
 		c.mu.Lock()
 		out := c.mu.out
@@ -240,18 +244,22 @@ func (c *streamConn) writeLoop() {
 func (c *streamConn) buffered() int { return int(c.outBytes.Load()) }
 
 func (c *streamConn) close(drain bool) {
-	c.closeNow(drain)
+	c.closeNow(c.reason == nil, drain)
 	c.l.gone(&c.conn, nil)
 }
 
-// closeNow closes the network connection, on a goroutine of its own since TLS writes when closing.
-func (c *streamConn) closeNow(drain bool) {
+// closeNow closes the network connection, on a goroutine of its own since TLS writes when closing. With flush, output that
+// waits is given streamCloseTimeout.
+func (c *streamConn) closeNow(flush, drain bool) {
 	close(c.done)
 	c.l.srv.readers.Go(func() {
+		_ = c.nc.SetWriteDeadline(c.l.srv.now().Add(streamCloseTimeout))
+		if flush {
+			c.writer.Wait()
+		}
 		if drain {
 			c.drain()
 		}
-		_ = c.nc.SetWriteDeadline(c.l.srv.now().Add(streamCloseTimeout))
 		_ = c.nc.Close() // Whatever was to be sent has been sent.
 	})
 }
