@@ -1,0 +1,448 @@
+//go:build interop
+
+package client_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"zabra.dev/zabra/engine/proto"
+	"zabra.dev/zabra/server/client"
+	"zabra.dev/zabra/server/client/clienttest"
+)
+
+// These tests drive a real Java server with every operation, so that encodings, chroots,
+// watches and sessions are judged by the original.
+
+func dial(t *testing.T, addr string, opts client.Options) *client.Client {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	c, err := client.Dial(ctx, addr, opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = c.Close() })
+	return c
+}
+
+func testContext(t *testing.T) context.Context {
+	ctx, cancel := context.WithTimeout(context.Background(), 60*time.Second)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+func ok(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func wantCode(t *testing.T, err error, code proto.ErrCode) {
+	t.Helper()
+	if !errors.Is(err, code) {
+		t.Fatalf("got %v, want %v", err, code)
+	}
+}
+
+func TestJava(t *testing.T) {
+	j := clienttest.StartJava(t)
+	t.Run("operations", func(t *testing.T) { testOperations(t, j.Addr, "") })
+	t.Run("chroot", func(t *testing.T) {
+		c := dial(t, j.Addr, client.Options{})
+		_, err := c.Create(testContext(t), "/root", nil, proto.WorldAnyone, client.Persistent)
+		ok(t, err)
+		testOperations(t, j.Addr, "/root")
+	})
+	t.Run("multi", func(t *testing.T) { testMulti(t, j.Addr) })
+	t.Run("watches", func(t *testing.T) { testWatches(t, j.Addr) })
+	t.Run("reconnect", func(t *testing.T) { testReconnect(t, j.Addr) })
+	t.Run("sessions", func(t *testing.T) { testSessions(t, j.Addr) })
+	t.Run("auth", func(t *testing.T) { testAuth(t, j.Addr) })
+	t.Run("pipeline", func(t *testing.T) { testPipeline(t, j.Addr) })
+}
+
+func testOperations(t *testing.T, addr, chroot string) {
+	c := dial(t, addr+chroot, client.Options{})
+	ctx := testContext(t)
+	open := proto.WorldAnyone
+
+	p, err := c.Create(ctx, "/a", []byte("one"), open, client.Persistent)
+	ok(t, err)
+	if p != "/a" {
+		t.Fatalf("created %q", p)
+	}
+	_, err = c.Create(ctx, "/a", nil, open, client.Persistent)
+	wantCode(t, err, proto.ErrNodeExists)
+	p, st, err := c.Create2(ctx, "/a/s-", nil, open, client.PersistentSequential)
+	ok(t, err)
+	if p != "/a/s-0000000000" || st.Czxid == 0 {
+		t.Fatalf("created %q %+v", p, st)
+	}
+	p, err = c.Create(ctx, "/a/c", nil, open, client.Container)
+	ok(t, err)
+	if p != "/a/c" {
+		t.Fatalf("created %q", p)
+	}
+	_, st, err = c.CreateTTL(ctx, "/a/t", []byte("x"), open, client.PersistentWithTTL, time.Hour)
+	ok(t, err)
+	if st.EphemeralOwner != 0 || st.DataLength != 1 {
+		t.Fatalf("%+v", st)
+	}
+	_, err = c.Create(ctx, "/a/e", []byte{}, open, client.Ephemeral)
+	ok(t, err)
+	eph, err := c.GetEphemerals(ctx, "/")
+	ok(t, err)
+	if chroot == "" && !slices.Equal(eph, []string{"/a/e"}) {
+		t.Fatalf("ephemerals %v", eph)
+	}
+
+	data, st, err := c.GetData(ctx, "/a")
+	ok(t, err)
+	if string(data) != "one" || st.NumChildren != 4 {
+		t.Fatalf("%q %+v", data, st)
+	}
+	if data, _, err = c.GetData(ctx, "/a/c"); err != nil || data != nil {
+		t.Fatalf("null data: %q, %v", data, err)
+	}
+	if data, _, err = c.GetData(ctx, "/a/e"); err != nil || data == nil || len(data) != 0 {
+		t.Fatalf("empty data: %v, %v", data, err)
+	}
+	st, err = c.SetData(ctx, "/a", []byte("two"), 0)
+	ok(t, err)
+	if st.Version != 1 {
+		t.Fatalf("%+v", st)
+	}
+	_, err = c.SetData(ctx, "/a", nil, 7)
+	wantCode(t, err, proto.ErrBadVersion)
+	var e *client.Error
+	if !errors.As(err, &e) || e.Path != "/a" || e.Op != proto.OpSetData {
+		t.Fatalf("%#v", err)
+	}
+
+	_, err = c.Exists(ctx, "/none")
+	wantCode(t, err, proto.ErrNoNode)
+	names, err := c.GetChildren(ctx, "/a")
+	ok(t, err)
+	slices.Sort(names)
+	if !slices.Equal(names, []string{"c", "e", "s-0000000000", "t"}) {
+		t.Fatalf("%v", names)
+	}
+	if _, st, err = c.GetChildren2(ctx, "/a"); err != nil || st.NumChildren != 4 {
+		t.Fatalf("%+v %v", st, err)
+	}
+	n, err := c.GetAllChildrenNumber(ctx, "/a")
+	ok(t, err)
+	if n != 4 {
+		t.Fatalf("%d descendants", n)
+	}
+
+	acl := []proto.ACL{{Perms: proto.PermAll &^ proto.PermAdmin, Scheme: "world", ID: "anyone"}, {Perms: proto.PermRead | proto.PermAdmin, Scheme: "ip", ID: "127.0.0.1"}}
+	st, err = c.SetACL(ctx, "/a/c", acl, client.AnyVersion)
+	ok(t, err)
+	if st.Aversion != 1 {
+		t.Fatalf("%+v", st)
+	}
+	got, _, err := c.GetACL(ctx, "/a/c")
+	ok(t, err)
+	if !slices.Equal(got, acl) {
+		t.Fatalf("%v", got)
+	}
+	_, err = c.Create(ctx, "/x", nil, nil, client.Persistent)
+	wantCode(t, err, proto.ErrInvalidACL)
+
+	ok(t, c.Sync(ctx, "/a"))
+	ok(t, c.Ping(ctx))
+	who, err := c.WhoAmI(ctx)
+	ok(t, err)
+	if !slices.Contains(who, client.ClientInfo{Scheme: "ip", User: "127.0.0.1"}) {
+		t.Fatalf("%v", who)
+	}
+	if _, st, err = c.GetConfig(ctx); err != nil || st.Version != 0 {
+		t.Fatalf("%+v, %v", st, err)
+	}
+	_, _, err = c.Reconfig(ctx, client.Reconfig{Leaving: "3", FromVersion: -1})
+	wantCode(t, err, proto.ErrReconfigDisabled)
+
+	call := c.Submit(ctx, proto.OpExists, "/", append([]byte{0, 0, 0, 1}, '/', 0))
+	r, err := call.Wait(ctx)
+	ok(t, err)
+	if len(r.Body) != proto.StatBytes || r.Zxid != c.LastZxid() {
+		t.Fatalf("%+v", r)
+	}
+	for _, p := range []string{"/a/e", "/a/t", "/a/c", "/a/s-0000000000", "/a"} {
+		ok(t, c.Delete(ctx, p, client.AnyVersion))
+	}
+}
+
+func testMulti(t *testing.T, addr string) {
+	c := dial(t, addr, client.Options{})
+	ctx := testContext(t)
+	open := proto.WorldAnyone
+	rs, err := c.Multi(ctx,
+		client.CreateOp("/m", []byte("v"), open, client.Persistent),
+		client.CreateOp("/m/s-", nil, open, client.PersistentSequential),
+		client.CreateOp("/m/c", nil, open, client.Container),
+		client.CreateTTLOp("/m/t", nil, open, client.PersistentWithTTL, time.Hour),
+		client.SetDataOp("/m", []byte("w"), 0),
+		client.CheckOp("/m", 1),
+		client.DeleteOp("/m/s-0000000000", client.AnyVersion),
+	)
+	ok(t, err)
+	if len(rs) != 7 || rs[0].Path != "/m" || rs[1].Path != "/m/s-0000000000" || rs[2].Path != "/m/c" || rs[4].Stat.Version != 1 {
+		t.Fatalf("%+v", rs)
+	}
+	rs, err = c.Multi(ctx, client.CheckOp("/m", 1), client.DeleteOp("/nope", 3), client.CheckOp("/m", 1))
+	wantCode(t, err, proto.ErrNoNode)
+	var e *client.Error
+	if !errors.As(err, &e) || e.Path != "/nope" {
+		t.Fatalf("%v", err)
+	}
+	if rs[0].Err != proto.OK || rs[2].Err != proto.ErrRuntimeInconsistency {
+		t.Fatalf("%+v", rs)
+	}
+	rs, err = c.Multi(ctx)
+	if err != nil || len(rs) != 0 {
+		t.Fatalf("empty multi: %v %v", rs, err)
+	}
+	rs, err = c.MultiRead(ctx, client.GetDataOp("/m"), client.GetChildrenOp("/m"), client.GetDataOp("/nope"))
+	ok(t, err)
+	slices.Sort(rs[1].Children)
+	if string(rs[0].Data) != "w" || !slices.Equal(rs[1].Children, []string{"c", "t"}) || rs[2].Err != proto.ErrNoNode {
+		t.Fatalf("%+v", rs)
+	}
+}
+
+// next returns the next event, failing the test after ten seconds.
+func next(t *testing.T, ch <-chan client.Event) client.Event {
+	t.Helper()
+	select {
+	case e := <-ch:
+		return e
+	case <-time.After(10 * time.Second):
+		t.Fatal("no event")
+		panic("unreachable")
+	}
+}
+
+func wantEvent(t *testing.T, ch <-chan client.Event, typ proto.EventType, path string) {
+	t.Helper()
+	if e := next(t, ch); e.Type != typ || e.Path != path {
+		t.Fatalf("got %v, want %s %s", e, client.EventTypeName(typ), path)
+	}
+}
+
+func testWatches(t *testing.T, addr string) {
+	ctx := testContext(t)
+	admin := dial(t, addr, client.Options{})
+	_, err := admin.Create(ctx, "/w", nil, proto.WorldAnyone, client.Persistent)
+	ok(t, err)
+	c := dial(t, addr+"/w", client.Options{})
+	ch := make(chan client.Event, 16)
+	w := client.WatchChan(ch)
+	_, err = c.ExistsW(ctx, "/x", w)
+	wantCode(t, err, proto.ErrNoNode)
+	_, err = c.Create(ctx, "/x", nil, proto.WorldAnyone, client.Persistent)
+	ok(t, err)
+	wantEvent(t, ch, proto.EventCreated, "/x")
+	_, _, err = c.GetDataW(ctx, "/x", w)
+	ok(t, err)
+	_, err = c.SetData(ctx, "/x", []byte("1"), -1)
+	ok(t, err)
+	wantEvent(t, ch, proto.EventDataChanged, "/x")
+	_, _, err = c.GetChildren2W(ctx, "/", w)
+	ok(t, err)
+	_, err = c.GetChildrenW(ctx, "/x", w)
+	ok(t, err)
+	ok(t, c.Delete(ctx, "/x", -1))
+	wantEvent(t, ch, proto.EventDeleted, "/x")
+	wantEvent(t, ch, proto.EventChildrenChanged, "/")
+
+	ok(t, c.AddWatch(ctx, "/p", w, false))
+	ok(t, c.CheckWatches(ctx, "/p", proto.WatcherAny))
+	rch := make(chan client.Event, 16)
+	rw := client.WatchChan(rch)
+	ok(t, c.AddWatch(ctx, "/", rw, true))
+	for range 2 {
+		_, err = c.Create(ctx, "/p", nil, proto.WorldAnyone, client.Persistent)
+		ok(t, err)
+		ok(t, c.Delete(ctx, "/p", -1))
+		wantEvent(t, ch, proto.EventCreated, "/p")
+		wantEvent(t, ch, proto.EventDeleted, "/p")
+		wantEvent(t, rch, proto.EventCreated, "/p")
+		wantEvent(t, rch, proto.EventDeleted, "/p")
+	}
+	ok(t, c.RemoveWatches(ctx, "/p", nil, proto.WatcherAny, false))
+	wantEvent(t, ch, client.EventPersistentWatchRemoved, "/p")
+	wantCode(t, c.RemoveWatches(ctx, "/p", nil, proto.WatcherAny, false), proto.ErrNoWatcher)
+	wantCode(t, c.CheckWatches(ctx, "/p", proto.WatcherAny), proto.ErrNoWatcher)
+}
+
+func testReconnect(t *testing.T, addr string) {
+	ctx := testContext(t)
+	admin := dial(t, addr, client.Options{})
+	states := make(chan client.Event, 16)
+	c := dial(t, addr, client.Options{OnEvent: func(e client.Event) { states <- e }})
+	session := c.Session()
+	wantState := func(s client.State) {
+		t.Helper()
+		if e := next(t, states); e.Type != client.EventNone || e.State != s {
+			t.Fatalf("got %v, want %v", e, s)
+		}
+	}
+	wantState(client.StateConnected)
+	ok(t, c.AddAuth(ctx, "digest", []byte("al:pw")))
+	for _, p := range []string{"/r", "/r/data", "/r/child"} {
+		_, err := c.Create(ctx, p, nil, proto.WorldAnyone, client.Persistent)
+		ok(t, err)
+	}
+	ch := make(chan client.Event, 16)
+	w := client.WatchChan(ch)
+	_, _, err := c.GetDataW(ctx, "/r/data", w)
+	ok(t, err)
+	_, err = c.ExistsW(ctx, "/r/new", w)
+	wantCode(t, err, proto.ErrNoNode)
+	_, err = c.GetChildrenW(ctx, "/r/child", w)
+	ok(t, err)
+
+	c.DropConnection()
+	wantState(client.StateDisconnected)
+	wantState(client.StateConnected)
+	if s := c.Session(); s != session {
+		t.Fatalf("session %+v became %+v", session, s)
+	}
+	who, err := c.WhoAmI(ctx)
+	ok(t, err)
+	if !slices.Contains(who, client.ClientInfo{Scheme: "digest", User: "al"}) {
+		t.Fatalf("identities after reconnect: %v", who)
+	}
+	_, err = admin.SetData(ctx, "/r/data", nil, -1)
+	ok(t, err)
+	wantEvent(t, ch, proto.EventDataChanged, "/r/data")
+	_, err = admin.Create(ctx, "/r/child/x", nil, proto.WorldAnyone, client.Persistent)
+	ok(t, err)
+	wantEvent(t, ch, proto.EventChildrenChanged, "/r/child")
+	_, err = admin.Create(ctx, "/r/new", nil, proto.WorldAnyone, client.Persistent)
+	ok(t, err)
+	wantEvent(t, ch, proto.EventCreated, "/r/new")
+
+	// Persistent watches need setWatches2; many long paths need more than one request.
+	ok(t, c.AddWatch(ctx, "/r", w, true))
+	long := strings.Repeat("x", 1000)
+	for i := range 200 {
+		_, err := c.ExistsW(ctx, fmt.Sprintf("/r-%d-%s", i, long), w)
+		wantCode(t, err, proto.ErrNoNode)
+	}
+	c.DropConnection()
+	wantState(client.StateDisconnected)
+	wantState(client.StateConnected)
+	ok(t, c.CheckWatches(ctx, "/r-199-"+long, proto.WatcherData))
+	_, err = admin.SetData(ctx, "/r/data", nil, -1)
+	ok(t, err)
+	wantEvent(t, ch, proto.EventDataChanged, "/r/data")
+}
+
+func testSessions(t *testing.T, addr string) {
+	ctx := testContext(t)
+	c := dial(t, addr, client.Options{SessionTimeout: 2 * time.Second})
+	if s := c.Session(); s.Timeout != 2*time.Second || s.Password != proto.SessionPassword(s.ID) {
+		t.Fatalf("%+v", s)
+	}
+	_, err := c.Create(ctx, "/eph", nil, proto.WorldAnyone, client.Ephemeral)
+	ok(t, err)
+	s := c.Session()
+	c.Abandon()
+	_, err = c.Exists(ctx, "/")
+	if !errors.Is(err, client.ErrClosed) {
+		t.Fatalf("%v", err)
+	}
+
+	// The session outlives the client and can be taken over.
+	states := make(chan client.Event, 16)
+	heir := dial(t, addr, client.Options{SessionTimeout: 2 * time.Second, SessionID: s.ID, Password: s.Password[:], OnEvent: func(e client.Event) { states <- e }})
+	if got := heir.Session(); got.ID != s.ID {
+		t.Fatalf("%+v", got)
+	}
+	if e := next(t, states); e.State != client.StateConnected {
+		t.Fatal(e)
+	}
+	// Idle for longer than the timeout: pings keep it.
+	watch := dial(t, addr, client.Options{})
+	ch := make(chan client.Event, 4)
+	st, err := watch.ExistsW(ctx, "/eph", client.WatchChan(ch))
+	ok(t, err)
+	if st.EphemeralOwner != s.ID {
+		t.Fatalf("%+v", st)
+	}
+	select {
+	case e := <-ch:
+		t.Fatalf("ephemeral of an idle session: %v", e)
+	case <-time.After(4 * time.Second):
+	}
+	ok(t, heir.Close())
+	if e := next(t, states); e.State != client.StateClosed {
+		t.Fatal(e)
+	}
+	wantEvent(t, ch, proto.EventDeleted, "/eph")
+	_, err = watch.Exists(ctx, "/eph")
+	wantCode(t, err, proto.ErrNoNode)
+
+	// A session that is gone is expired.
+	late, err := client.New(addr, client.Options{SessionID: s.ID, Password: s.Password[:]})
+	ok(t, err)
+	defer late.Close()
+	wantCode(t, late.WaitConnected(ctx), proto.ErrSessionExpired)
+	_, err = late.Exists(ctx, "/")
+	wantCode(t, err, proto.ErrSessionExpired)
+}
+
+func testAuth(t *testing.T, addr string) {
+	ctx := testContext(t)
+	c := dial(t, addr, client.Options{})
+	ok(t, c.AddAuth(ctx, "digest", []byte("bob:pw")))
+	_, err := c.Create(ctx, "/private", []byte("s"), []proto.ACL{{Perms: proto.PermAll, Scheme: "auth"}}, client.Persistent)
+	ok(t, err)
+	other := dial(t, addr, client.Options{})
+	_, _, err = other.GetData(ctx, "/private")
+	wantCode(t, err, proto.ErrNoAuth)
+	wantCode(t, other.AddAuth(ctx, "nonsense", []byte("x")), proto.ErrAuthFailed)
+	err = other.WaitState(ctx, func(s client.State) bool { return s == client.StateAuthFailed })
+	ok(t, err)
+	_, _, err = other.GetData(ctx, "/private")
+	wantCode(t, err, proto.ErrAuthFailed)
+}
+
+// Many goroutines share one connection; each must get its own answers in its own order.
+func testPipeline(t *testing.T, addr string) {
+	ctx := testContext(t)
+	c := dial(t, addr, client.Options{MaxOutstanding: 64})
+	var wg sync.WaitGroup
+	for g := range 100 {
+		wg.Go(func() {
+			p := fmt.Sprintf("/pipe-%d", g)
+			if _, err := c.Create(ctx, p, []byte(p), proto.WorldAnyone, client.Persistent); err != nil {
+				t.Error(err)
+				return
+			}
+			for i := range 20 {
+				st, err := c.SetData(ctx, p, []byte(p), int32(i))
+				if err != nil || st.Version != int32(i+1) {
+					t.Errorf("%s: %+v, %v", p, st, err)
+					return
+				}
+				if data, _, err := c.GetData(ctx, p); err != nil || !bytes.Equal(data, []byte(p)) {
+					t.Errorf("%s: %q, %v", p, data, err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+}
