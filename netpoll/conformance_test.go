@@ -148,10 +148,14 @@ func (s *memImpl) loops() []Loop { return s.m.Loops() }
 func (s *memImpl) stats() Stats  { return s.m.Stats() }
 func (s *memImpl) await(t *testing.T, what string, cond func() bool) {
 	t.Helper()
-	s.m.Run()
-	if !cond() {
-		t.Fatalf("not so: %s", what)
+	// A cond may itself cause something and see it the next time.
+	for range 3 {
+		s.m.Run()
+		if cond() {
+			return
+		}
 	}
+	t.Fatalf("not so: %s", what)
 }
 func (s *memImpl) stop(*testing.T) {
 	for _, l := range s.m.srv.loops {
@@ -292,6 +296,13 @@ func (r *recorder) Woken(l Loop) {
 	if r.woken != nil {
 		r.woken(l)
 	}
+}
+
+// conn returns the i-th connection opened.
+func (r *recorder) conn(i int) Conn {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.conns[i]
 }
 
 func (r *recorder) count(prefix string) int {

@@ -245,19 +245,24 @@ func (c *gnetConn) pause(on bool) {
 	}
 }
 
-// drainReadsMax bounds what close reads and drops: 1 MiB.
+// drainReadsMax bounds what drainSocket drops: 1 MiB.
 const drainReadsMax = 16
+
+// drainSocket reads and drops what has arrived on a non-blocking socket.
+func drainSocket(fd int) {
+	scratch := getBuffer(readBufferBytes)
+	b := scratch.b[:readBufferBytes]
+	for range drainReadsMax {
+		if n, err := unix.Read(fd, b); n <= 0 || err != nil {
+			break
+		}
+	}
+	putBuffer(scratch)
+}
 
 func (c *gnetConn) close(drain bool) {
 	if drain {
-		scratch := getBuffer(readBufferBytes)
-		b := scratch.b[:readBufferBytes]
-		for range drainReadsMax {
-			if n, err := unix.Read(c.gc.Fd(), b); n <= 0 || err != nil {
-				break
-			}
-		}
-		putBuffer(scratch)
+		drainSocket(c.gc.Fd())
 	}
 	// Inside a handler call this is the documented way to close at once; OnClose runs before it returns.
 	if err := c.gc.EventLoop().Close(c.gc); err != nil {

@@ -8,7 +8,7 @@ import (
 )
 
 // Mem is the in-memory implementation, for tests and the simulator: no goroutine, no clock, no
-// randomness. Nothing happens but in Step, which does one thing at a time in the order in which the
+// randomness. No handler is called but in Step, which does one thing at a time in the order in which the
 // causes came up. A Mem, its peers and its loops belong to one goroutine.
 type Mem struct {
 	srv   *Server
@@ -99,7 +99,6 @@ func (m *Mem) Step() bool {
 	default:
 		ev.l.run()
 	}
-	m.look()
 	return true
 }
 
@@ -114,19 +113,13 @@ func (m *Mem) Run() {
 	panic(fmt.Sprintf("netpoll: still busy after %d steps", stepsMax))
 }
 
-// Advance moves the clock of FlushTimeout.
+// Advance moves the clock, which serves FlushTimeout only. What became due is done by Step.
 func (m *Mem) Advance(d time.Duration) {
 	m.clock = m.clock.Add(d)
-	m.look()
-}
-
-// look makes the loops look at connections that close after flush.
-func (m *Mem) look() {
 	for _, l := range m.srv.loops {
 		if len(l.flushing) > 0 {
-			l.enter()
-			l.checkFlushing()
-			l.leave()
+			l.tickDue.Store(true)
+			l.schedule()
 		}
 	}
 }
@@ -169,6 +162,10 @@ func (c *memConn) flow() {
 	}
 	c.got = append(c.got, c.out[:n]...)
 	c.out = append(c.out[:0], c.out[n:]...)
+	if n > 0 && len(c.out) == 0 && c.flushWait.Load() {
+		c.l.tickDue.Store(true)
+		c.l.schedule()
+	}
 }
 
 func (c *memConn) buffered() int { return len(c.out) }

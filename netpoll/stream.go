@@ -264,16 +264,17 @@ func (c *streamConn) closeNow(flush, drain bool) {
 	})
 }
 
-// drain drops input that has arrived: see transport.close.
+// drain drops input that has arrived: see transport.close. It reads the socket beside the reader, if that is still there, which
+// is why it does not use the net.Conn's own Read.
 func (c *streamConn) drain() {
-	_ = c.nc.SetReadDeadline(c.l.srv.now().Add(time.Millisecond))
-	scratch := getBuffer(readBufferBytes)
-	for range drainReadsMax {
-		if _, err := c.nc.Read(scratch.b[:readBufferBytes]); err != nil {
-			break
-		}
+	nc := c.nc
+	if tc, ok := nc.(*tls.Conn); ok {
+		nc = tc.NetConn()
 	}
-	putBuffer(scratch)
+	// An error means that the socket is closed: nothing to do.
+	if rc, err := nc.(*net.TCPConn).SyscallConn(); err == nil {
+		_ = rc.Control(func(fd uintptr) { drainSocket(int(fd)) })
+	}
 }
 
 func (c *streamConn) tls() *tls.ConnectionState { return c.tlsState }
