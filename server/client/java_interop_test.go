@@ -4,7 +4,6 @@ package client_test
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -20,38 +19,6 @@ import (
 
 // These tests drive a real Java server with every operation, so that encodings, chroots,
 // watches and sessions are judged by the original.
-
-func dial(t *testing.T, addr string, opts client.Options) *client.Client {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
-	defer cancel()
-	c, err := client.Dial(ctx, addr, opts)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = c.Close() })
-	return c
-}
-
-func testContext(t *testing.T) context.Context {
-	ctx, cancel := context.WithTimeout(context.Background(), 60*time.Second)
-	t.Cleanup(cancel)
-	return ctx
-}
-
-func ok(t *testing.T, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-}
-
-func wantCode(t *testing.T, err error, code proto.ErrCode) {
-	t.Helper()
-	if !errors.Is(err, code) {
-		t.Fatalf("got %v, want %v", err, code)
-	}
-}
 
 func TestJava(t *testing.T) {
 	j := clienttest.StartJava(t)
@@ -81,7 +48,7 @@ func testOperations(t *testing.T, addr, chroot string) {
 		t.Fatalf("created %q", p)
 	}
 	_, err = c.Create(ctx, "/a", nil, open, client.Persistent)
-	wantCode(t, err, proto.ErrNodeExists)
+	wantErr(t, err, proto.ErrNodeExists)
 	p, st, err := c.Create2(ctx, "/a/s-", nil, open, client.PersistentSequential)
 	ok(t, err)
 	if p != "/a/s-0000000000" || st.Czxid == 0 {
@@ -122,14 +89,14 @@ func testOperations(t *testing.T, addr, chroot string) {
 		t.Fatalf("%+v", st)
 	}
 	_, err = c.SetData(ctx, "/a", nil, 7)
-	wantCode(t, err, proto.ErrBadVersion)
+	wantErr(t, err, proto.ErrBadVersion)
 	var e *client.Error
 	if !errors.As(err, &e) || e.Path != "/a" || e.Op != proto.OpSetData {
 		t.Fatalf("%#v", err)
 	}
 
 	_, err = c.Exists(ctx, "/none")
-	wantCode(t, err, proto.ErrNoNode)
+	wantErr(t, err, proto.ErrNoNode)
 	names, err := c.GetChildren(ctx, "/a")
 	ok(t, err)
 	slices.Sort(names)
@@ -157,7 +124,7 @@ func testOperations(t *testing.T, addr, chroot string) {
 		t.Fatalf("%v", got)
 	}
 	_, err = c.Create(ctx, "/x", nil, nil, client.Persistent)
-	wantCode(t, err, proto.ErrInvalidACL)
+	wantErr(t, err, proto.ErrInvalidACL)
 
 	ok(t, c.Sync(ctx, "/a"))
 	ok(t, c.Ping(ctx))
@@ -170,7 +137,7 @@ func testOperations(t *testing.T, addr, chroot string) {
 		t.Fatalf("%+v, %v", st, err)
 	}
 	_, _, err = c.Reconfig(ctx, client.Reconfig{Leaving: "3", FromVersion: -1})
-	wantCode(t, err, proto.ErrReconfigDisabled)
+	wantErr(t, err, proto.ErrReconfigDisabled)
 
 	call := c.Submit(ctx, proto.OpExists, "/", append([]byte{0, 0, 0, 1}, '/', 0))
 	r, err := call.Wait(ctx)
@@ -201,7 +168,7 @@ func testMulti(t *testing.T, addr string) {
 		t.Fatalf("%+v", rs)
 	}
 	rs, err = c.Multi(ctx, client.CheckOp("/m", 1), client.DeleteOp("/nope", 3), client.CheckOp("/m", 1))
-	wantCode(t, err, proto.ErrNoNode)
+	wantErr(t, err, proto.ErrNoNode)
 	var e *client.Error
 	if !errors.As(err, &e) || e.Path != "/nope" {
 		t.Fatalf("%v", err)
@@ -221,25 +188,6 @@ func testMulti(t *testing.T, addr string) {
 	}
 }
 
-// next returns the next event, failing the test after ten seconds.
-func next(t *testing.T, ch <-chan client.Event) client.Event {
-	t.Helper()
-	select {
-	case e := <-ch:
-		return e
-	case <-time.After(10 * time.Second):
-		t.Fatal("no event")
-		panic("unreachable")
-	}
-}
-
-func wantEvent(t *testing.T, ch <-chan client.Event, typ proto.EventType, path string) {
-	t.Helper()
-	if e := next(t, ch); e.Type != typ || e.Path != path {
-		t.Fatalf("got %v, want %s %s", e, client.EventTypeName(typ), path)
-	}
-}
-
 func testWatches(t *testing.T, addr string) {
 	ctx := testContext(t)
 	admin := dial(t, addr, client.Options{})
@@ -249,7 +197,7 @@ func testWatches(t *testing.T, addr string) {
 	ch := make(chan client.Event, 16)
 	w := client.WatchChan(ch)
 	_, err = c.ExistsW(ctx, "/x", w)
-	wantCode(t, err, proto.ErrNoNode)
+	wantErr(t, err, proto.ErrNoNode)
 	_, err = c.Create(ctx, "/x", nil, proto.WorldAnyone, client.Persistent)
 	ok(t, err)
 	wantEvent(t, ch, proto.EventCreated, "/x")
@@ -282,8 +230,8 @@ func testWatches(t *testing.T, addr string) {
 	}
 	ok(t, c.RemoveWatches(ctx, "/p", nil, proto.WatcherAny, false))
 	wantEvent(t, ch, client.EventPersistentWatchRemoved, "/p")
-	wantCode(t, c.RemoveWatches(ctx, "/p", nil, proto.WatcherAny, false), proto.ErrNoWatcher)
-	wantCode(t, c.CheckWatches(ctx, "/p", proto.WatcherAny), proto.ErrNoWatcher)
+	wantErr(t, c.RemoveWatches(ctx, "/p", nil, proto.WatcherAny, false), proto.ErrNoWatcher)
+	wantErr(t, c.CheckWatches(ctx, "/p", proto.WatcherAny), proto.ErrNoWatcher)
 }
 
 func testReconnect(t *testing.T, addr string) {
@@ -292,13 +240,7 @@ func testReconnect(t *testing.T, addr string) {
 	states := make(chan client.Event, 16)
 	c := dial(t, addr, client.Options{OnEvent: func(e client.Event) { states <- e }})
 	session := c.Session()
-	wantState := func(s client.State) {
-		t.Helper()
-		if e := next(t, states); e.Type != client.EventNone || e.State != s {
-			t.Fatalf("got %v, want %v", e, s)
-		}
-	}
-	wantState(client.StateConnected)
+	wantState(t, states, client.StateConnected)
 	ok(t, c.AddAuth(ctx, "digest", []byte("al:pw")))
 	for _, p := range []string{"/r", "/r/data", "/r/child"} {
 		_, err := c.Create(ctx, p, nil, proto.WorldAnyone, client.Persistent)
@@ -309,13 +251,13 @@ func testReconnect(t *testing.T, addr string) {
 	_, _, err := c.GetDataW(ctx, "/r/data", w)
 	ok(t, err)
 	_, err = c.ExistsW(ctx, "/r/new", w)
-	wantCode(t, err, proto.ErrNoNode)
+	wantErr(t, err, proto.ErrNoNode)
 	_, err = c.GetChildrenW(ctx, "/r/child", w)
 	ok(t, err)
 
 	c.DropConnection()
-	wantState(client.StateDisconnected)
-	wantState(client.StateConnected)
+	wantState(t, states, client.StateDisconnected)
+	wantState(t, states, client.StateConnected)
 	if s := c.Session(); s != session {
 		t.Fatalf("session %+v became %+v", session, s)
 	}
@@ -339,11 +281,11 @@ func testReconnect(t *testing.T, addr string) {
 	long := strings.Repeat("x", 1000)
 	for i := range 200 {
 		_, err := c.ExistsW(ctx, fmt.Sprintf("/r-%d-%s", i, long), w)
-		wantCode(t, err, proto.ErrNoNode)
+		wantErr(t, err, proto.ErrNoNode)
 	}
 	c.DropConnection()
-	wantState(client.StateDisconnected)
-	wantState(client.StateConnected)
+	wantState(t, states, client.StateDisconnected)
+	wantState(t, states, client.StateConnected)
 	ok(t, c.CheckWatches(ctx, "/r-199-"+long, proto.WatcherData))
 	_, err = admin.SetData(ctx, "/r/data", nil, -1)
 	ok(t, err)
@@ -371,37 +313,35 @@ func testSessions(t *testing.T, addr string) {
 	if got := heir.Session(); got.ID != s.ID {
 		t.Fatalf("%+v", got)
 	}
-	if e := next(t, states); e.State != client.StateConnected {
-		t.Fatal(e)
-	}
-	// Idle for longer than the timeout: pings keep it.
+	wantState(t, states, client.StateConnected)
+	// Idle for as long as another, dead session needs to expire: pings keep this one.
+	dead := dial(t, addr, client.Options{SessionTimeout: 2 * time.Second})
+	_, err = dead.Create(ctx, "/dead", nil, proto.WorldAnyone, client.Ephemeral)
+	ok(t, err)
+	dead.Abandon()
 	watch := dial(t, addr, client.Options{})
 	ch := make(chan client.Event, 4)
+	_, err = watch.ExistsW(ctx, "/dead", client.WatchChan(ch))
+	ok(t, err)
+	wantEvent(t, ch, proto.EventDeleted, "/dead")
 	st, err := watch.ExistsW(ctx, "/eph", client.WatchChan(ch))
 	ok(t, err)
 	if st.EphemeralOwner != s.ID {
 		t.Fatalf("%+v", st)
 	}
-	select {
-	case e := <-ch:
-		t.Fatalf("ephemeral of an idle session: %v", e)
-	case <-time.After(4 * time.Second):
-	}
 	ok(t, heir.Close())
-	if e := next(t, states); e.State != client.StateClosed {
-		t.Fatal(e)
-	}
+	wantState(t, states, client.StateClosed)
 	wantEvent(t, ch, proto.EventDeleted, "/eph")
 	_, err = watch.Exists(ctx, "/eph")
-	wantCode(t, err, proto.ErrNoNode)
+	wantErr(t, err, proto.ErrNoNode)
 
 	// A session that is gone is expired.
 	late, err := client.New(addr, client.Options{SessionID: s.ID, Password: s.Password[:]})
 	ok(t, err)
 	defer late.Close()
-	wantCode(t, late.WaitConnected(ctx), proto.ErrSessionExpired)
+	wantErr(t, late.WaitConnected(ctx), proto.ErrSessionExpired)
 	_, err = late.Exists(ctx, "/")
-	wantCode(t, err, proto.ErrSessionExpired)
+	wantErr(t, err, proto.ErrSessionExpired)
 }
 
 func testAuth(t *testing.T, addr string) {
@@ -412,12 +352,12 @@ func testAuth(t *testing.T, addr string) {
 	ok(t, err)
 	other := dial(t, addr, client.Options{})
 	_, _, err = other.GetData(ctx, "/private")
-	wantCode(t, err, proto.ErrNoAuth)
-	wantCode(t, other.AddAuth(ctx, "nonsense", []byte("x")), proto.ErrAuthFailed)
+	wantErr(t, err, proto.ErrNoAuth)
+	wantErr(t, other.AddAuth(ctx, "nonsense", []byte("x")), proto.ErrAuthFailed)
 	err = other.WaitState(ctx, func(s client.State) bool { return s == client.StateAuthFailed })
 	ok(t, err)
 	_, _, err = other.GetData(ctx, "/private")
-	wantCode(t, err, proto.ErrAuthFailed)
+	wantErr(t, err, proto.ErrAuthFailed)
 }
 
 // Many goroutines share one connection; each must get its own answers in its own order.
