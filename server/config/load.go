@@ -9,7 +9,6 @@ import (
 	"net"
 	"net/netip"
 	"os"
-	"path/filepath"
 	"strings"
 	"time"
 )
@@ -165,6 +164,12 @@ func (b *builder) put(s Setting) {
 func (b *builder) collect(p *Properties) *Error {
 	_, dynamic := p.Get("dynamicConfigFile")
 	for _, kv := range p.Effective() {
+		if kv.Key == "" {
+			if kv.Value != "" {
+				b.warn(slog.LevelWarn, "", fmt.Sprintf("line %d has no key and no effect", kv.Line))
+			}
+			continue
+		}
 		s := Setting{Key: kv.Key, Value: kv.Value, Origin: FromFile, Source: b.src.Path, Line: kv.Line}
 		if dynamic && isQuorumKey(kv.Key) {
 			return b.refuse(s, "parameter: "+kv.Key+" must be in a separate dynamic config file",
@@ -255,6 +260,7 @@ func (b *builder) checkListeners() *Error {
 			e.Err = err
 			return e
 		}
+		l.l.Host = strings.Trim(host.Value, "[]")
 	}
 	return nil
 }
@@ -335,6 +341,3 @@ func (b *builder) checkAuth() *Error {
 	}
 	return nil
 }
-
-// myIDPath is where the id of the server stands.
-func (b *builder) myIDPath() string { return filepath.Join(b.cfg.Storage.DataDir, MyIDFile) }

@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"net/netip"
 	"sort"
 	"strconv"
 	"strings"
@@ -142,7 +143,25 @@ func parsePeerType(s string) (PeerType, bool) {
 	return Participant, false
 }
 
+// validHost reports whether host can be a name or an address: letters, digits, '-', '.', '_' and anything
+// beyond ASCII, or an IPv6 address.
+func validHost(host string) bool {
+	if strings.Contains(host, ":") {
+		_, err := netip.ParseAddr(host)
+		return err == nil && !strings.ContainsAny(host, "[]|;, =\t")
+	}
+	for _, r := range host {
+		if r < 0x80 && !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '-' || r == '.' || r == '_') {
+			return false
+		}
+	}
+	return host != ""
+}
+
 func memberPort(host, text string) (int, *Error) {
+	if !validHost(host) {
+		return 0, memberError("write a host name, an IPv4 address, or an IPv6 address in brackets", "Address unresolved: %s:%s", host, text)
+	}
 	n, err := strconv.ParseInt(text, 10, 32)
 	if err != nil {
 		return 0, memberError("write the port as a number from 1 to 65535", "Address unresolved: %s:%s", host, text)

@@ -155,7 +155,7 @@ func (b *builder) readNext(path string) {
 }
 
 func (b *builder) readMyID() *Error {
-	path := b.myIDPath()
+	path := b.cfg.Storage.MyIDPath()
 	text, err := b.readFile(path)
 	if err != nil {
 		if errors.Is(err, fs.ErrNotExist) {
@@ -267,11 +267,11 @@ func (b *builder) checkEnsemble(listed bool) *Error {
 		}
 	}
 	if !e.HasMyID {
-		return &Error{ExitCode: ExitInvalidInvocation, Message: "myid file is missing", File: b.myIDPath(),
-			Fix: "write the N of this server's server.N line into " + b.myIDPath()}
+		return &Error{ExitCode: ExitInvalidInvocation, Message: "myid file is missing", File: b.cfg.Storage.MyIDPath(),
+			Fix: "write the N of this server's server.N line into " + b.cfg.Storage.MyIDPath()}
 	}
 	if !listed {
-		return &Error{ExitCode: ExitUnexpected, Message: fmt.Sprintf("My id %d not in the peer list", e.MyID), File: b.myIDPath(),
+		return &Error{ExitCode: ExitUnexpected, Message: fmt.Sprintf("My id %d not in the peer list", e.MyID), File: b.cfg.Storage.MyIDPath(),
 			Fix: fmt.Sprintf("add a line server.%d=host:2888:3888, or write the id of a listed server into the file", e.MyID)}
 	}
 	return nil

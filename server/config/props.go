@@ -71,6 +71,7 @@ func ParseProperties(text []byte) (*Properties, error) {
 		if err != nil {
 			return nil, err
 		}
+		kv.Key, kv.Value = trim(kv.Key), trim(kv.Value)
 		kv.Line, kv.start, kv.end = s.line, s.start, s.pos
 		p.add(kv)
 	}
@@ -126,11 +127,13 @@ func continues(b []byte) bool {
 
 func (s *lineScanner) next() bool {
 	s.logical = s.logical[:0]
+	joined := false // a lone backslash at the end of the text makes an empty pair
 	for s.pos < len(s.text) {
 		start, line := s.pos, s.lines+1
 		b := trimLeftBlank(s.natural())
 		if len(s.logical) == 0 {
 			if len(b) == 0 || b[0] == '#' || b[0] == '!' {
+				joined = false
 				continue
 			}
 			s.start, s.line = start, line
@@ -140,10 +143,12 @@ func (s *lineScanner) next() bool {
 			return true
 		}
 		s.logical = append(s.logical, b[:len(b)-1]...)
+		joined = true
 	}
-	return len(s.logical) > 0
+	return joined
 }
 
+// splitPair cuts a logical line into key and value, escapes resolved, not yet trimmed.
 func splitPair(line []byte) (Property, error) {
 	keyEnd := len(line)
 	escaped := false
@@ -173,7 +178,7 @@ func splitPair(line []byte) (Property, error) {
 	if err != nil {
 		return Property{}, err
 	}
-	return Property{Key: trim(key), Value: trim(value)}, nil
+	return Property{Key: key, Value: value}, nil
 }
 
 // trim drops characters up to U+0020 at both ends, as java.lang.String.trim.
