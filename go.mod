@@ -50,6 +50,7 @@ require (
 	github.com/anishathalye/porcupine v1.3.1 // indirect
 	github.com/chzyer/readline v1.5.1 // indirect
 	github.com/ergochat/readline v0.1.3 // indirect
+	github.com/kylelemons/godebug v1.1.0 // indirect
 	github.com/mattn/go-runewidth v0.0.9 // indirect
 	github.com/peterh/liner v1.2.2 // indirect
 	golang.org/x/term v0.47.0 // indirect
