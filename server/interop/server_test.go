@@ -1,0 +1,256 @@
+//go:build interop
+
+package interop
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"sort"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// A kind names one of the servers that tours run against.
+type kind string
+
+const (
+	java38 kind = "java38" // Debian's package
+	java39 kind = "java39" // fetched from Maven Central
+	zabra  kind = "zabra"
+)
+
+const (
+	startTimeout = 60 * time.Second // a JVM on a busy machine
+	stopTimeout  = 20 * time.Second
+)
+
+// quickJVM are the words that make short-lived JVMs start fast.
+var quickJVM = []string{"-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-Xshare:auto", "-Xmx512m"}
+
+// baseConfig is the zoo.cfg of every server; a tour's own settings come on top.
+var baseConfig = map[string]string{
+	"tickTime":                   "2000",
+	"initLimit":                  "10",
+	"syncLimit":                  "5",
+	"clientPortAddress":          "127.0.0.1",
+	"admin.enableServer":         "false",
+	"4lw.commands.whitelist":     "*",
+	"extendedTypesEnabled":       "true",
+	"maxClientCnxns":             "0",
+	"autopurge.purgeInterval":    "0",
+	"nio.sessionlessCnxnTimeout": "60000",
+	"audit.enable":               "false",
+	"maxSessionTimeout":          "60000",
+}
+
+// A server is one running server process with its folders.
+type server struct {
+	kind kind
+	addr string // host:port of the client port
+	port int
+	dir  string // zoo.cfg, data, log
+	cmd  *exec.Cmd
+	done chan struct{} // closed when the process has ended
+	err  error         // of Wait, valid after done
+}
+
+// spawn starts every child on one locked thread, so that the kernel can be told to end the
+// children with it: a test that is cut off leaves no server behind.
+var spawn = sync.OnceValue(func() chan<- func() {
+	c := make(chan func())
+	go func() {
+		runtime.LockOSThread()
+		for f := range c {
+			f()
+		}
+	}()
+	return c
+})
+
+// startProcess starts cmd so that it dies with the test.
+func startProcess(cmd *exec.Cmd) error {
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	errc := make(chan error)
+	spawn() <- func() { errc <- cmd.Start() }
+	return <-errc
+}
+
+// freePort returns a port of the loopback address that nobody listened on a moment ago.
+func freePort(t testing.TB) int {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().(*net.TCPAddr).Port
+}
+
+// startServer runs a server of the kind with baseConfig overlaid by cfg (a value "-" removes
+// the key) and the -D words of props, and waits until it serves. The test's end stops it.
+func startServer(t testing.TB, k kind, cfg map[string]string, props []string) *server {
+	t.Helper()
+	s := &server{kind: k, dir: t.TempDir()}
+	s.configure(t, cfg)
+	s.start(t, props)
+	t.Cleanup(func() { s.stop(t) })
+	return s
+}
+
+func (s *server) configure(t testing.TB, cfg map[string]string) {
+	s.port = freePort(t)
+	s.addr = "127.0.0.1:" + strconv.Itoa(s.port)
+	all := map[string]string{"clientPort": strconv.Itoa(s.port), "dataDir": filepath.Join(s.dir, "data")}
+	for k, v := range baseConfig {
+		all[k] = v
+	}
+	for k, v := range cfg {
+		all[k] = v
+	}
+	var keys []string
+	for k, v := range all {
+		if v != "-" {
+			keys = append(keys, k)
+		}
+	}
+	sort.Strings(keys)
+	var b strings.Builder
+	for _, k := range keys {
+		fmt.Fprintf(&b, "%s=%s\n", k, strings.ReplaceAll(all[k], "DIR", s.dir))
+	}
+	must(t, os.MkdirAll(filepath.Join(s.dir, "data"), 0o755))
+	must(t, os.WriteFile(filepath.Join(s.dir, "zoo.cfg"), []byte(b.String()), 0o644))
+}
+
+// start launches the process; the folder may hold the data of an earlier life.
+func (s *server) start(t testing.TB, props []string) {
+	t.Helper()
+	cfg := filepath.Join(s.dir, "zoo.cfg")
+	switch s.kind {
+	case zabra:
+		s.cmd = exec.Command(zabraBinary(t), "server", cfg)
+		s.cmd.Env = append(os.Environ(), "JVMFLAGS="+strings.Join(props, " "))
+	default:
+		// The references need not survive a power cut: no fsync, small log files.
+		args := append([]string{"-Dzookeeper.forceSync=no", "-Dzookeeper.preAllocSize=1024"}, quickJVM...)
+		args = append(args, props...)
+		args = append(args, "-cp", classpath(s.kind), "org.apache.zookeeper.server.quorum.QuorumPeerMain", cfg)
+		s.cmd = exec.Command("java", args...)
+	}
+	for i, a := range s.cmd.Args {
+		s.cmd.Args[i] = strings.ReplaceAll(a, "DIR", s.dir)
+	}
+	s.cmd.Dir = s.dir
+	log, err := os.OpenFile(filepath.Join(s.dir, "log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
+	must(t, err)
+	defer log.Close()
+	s.cmd.Stdout, s.cmd.Stderr = log, log
+	must(t, startProcess(s.cmd))
+	s.done = make(chan struct{})
+	go func() { s.err = s.cmd.Wait(); close(s.done) }()
+	ctx, cancel := context.WithTimeout(context.Background(), startTimeout)
+	defer cancel()
+	for !strings.Contains(string(s.ask("srvr", 500*time.Millisecond)), "Mode: ") {
+		select {
+		case <-s.done:
+			t.Fatalf("%s: ended during start: %v\n%s", s.kind, s.err, s.logTail())
+		case <-ctx.Done():
+			t.Fatalf("%s: not serving after %v\n%s", s.kind, startTimeout, s.logTail())
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+}
+
+// stop ends the process: Zabra by SIGTERM, upon which it must end with status 0, a
+// reference by SIGKILL, since Java may take ten seconds over its farewell.
+func (s *server) stop(t testing.TB) {
+	t.Helper()
+	select {
+	case <-s.done:
+		t.Errorf("%s: had ended by itself: %v\n%s", s.kind, s.err, s.logTail())
+		return
+	default:
+	}
+	if s.kind != zabra {
+		s.cmd.Process.Kill()
+		<-s.done
+		return
+	}
+	s.cmd.Process.Signal(syscall.SIGTERM)
+	select {
+	case <-s.done:
+		if s.err != nil {
+			t.Errorf("zabra: SIGTERM ended it with %v\n%s", s.err, s.logTail())
+		}
+	case <-time.After(stopTimeout):
+		s.cmd.Process.Kill()
+		<-s.done
+		t.Errorf("%s: still ran %v after SIGTERM\n%s", s.kind, stopTimeout, s.logTail())
+	}
+	if t.Failed() && os.Getenv("ZABRA_INTEROP_KEEP") != "" {
+		t.Logf("%s: log\n%s", s.kind, s.logTail())
+	}
+}
+
+func (s *server) logTail() string {
+	b, _ := os.ReadFile(filepath.Join(s.dir, "log"))
+	if len(b) > 8000 {
+		b = b[len(b)-8000:]
+	}
+	return string(b)
+}
+
+// word sends a four-letter word and returns all of the answer, nil when nobody answers.
+func (s *server) word(w string) []byte { return s.ask(w, 10*time.Second) }
+
+func (s *server) ask(w string, patience time.Duration) []byte {
+	c, err := net.DialTimeout("tcp", s.addr, patience)
+	if err != nil {
+		return nil
+	}
+	defer c.Close()
+	c.SetDeadline(time.Now().Add(patience))
+	if _, err := io.WriteString(c, w); err != nil {
+		return nil
+	}
+	b, _ := io.ReadAll(c)
+	return b
+}
+
+// zabraBinary builds the server once per run.
+func zabraBinary(t testing.TB) string {
+	t.Helper()
+	path, err := buildZabra()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+var buildZabra = sync.OnceValues(func() (string, error) {
+	path := filepath.Join(scratch, "zabra")
+	cmd := exec.Command("go", "build", "-o", path, "zabra.dev/zabra/server/zabra")
+	var out bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &out
+	if err := cmd.Run(); err != nil {
+		return "", fmt.Errorf("interop: building zabra: %w\n%s", err, out.String())
+	}
+	return path, nil
+})
+
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
