@@ -40,9 +40,10 @@ type Client struct {
 	auths        [][]byte      // whole frames of auth packets, sent again on every connection
 	watches      watchTable
 	session      Session
-	lastZxid     proto.Zxid // highest zxid of ordinary replies
-	seenWritable bool       // the session is known to a server that is not read-only
-	remote       string     // address of the server last connected to
+	lastZxid     proto.Zxid    // highest zxid of ordinary replies
+	seenWritable bool          // the session is known to a server that is not read-only
+	remote       string        // address of the server last connected to
+	roundFailed  chan struct{} // closed and replaced when every server has been tried in vain
 }
 
 // A Session is what attaches to a session again.
@@ -73,6 +74,7 @@ func New(connectString string, opts Options) (*Client, error) {
 		events:       eventQueue{wake: make(chan struct{}, 1)},
 		state:        StateConnecting,
 		stateChanged: make(chan struct{}),
+		roundFailed:  make(chan struct{}),
 		watches:      newWatchTable(),
 		session:      Session{ID: opts.SessionID, Timeout: opts.SessionTimeout},
 		seenWritable: opts.SessionID != 0,
@@ -138,7 +140,7 @@ func (c *Client) Server() string {
 }
 
 // WaitConnected waits until requests can be sent. It returns the context's error,
-// proto.ErrSessionExpired, proto.ErrAuthFailed or ErrClosed.
+// proto.ErrSessionExpired, proto.ErrAuthFailed, ErrClosed or, with FailFast, ErrConnectionLoss.
 func (c *Client) WaitConnected(ctx context.Context) error { return c.WaitState(ctx, State.Connected) }
 
 // WaitState waits until want is true of the state. When the session has ended and want does
@@ -147,6 +149,10 @@ func (c *Client) WaitState(ctx context.Context, want func(State) bool) error {
 	for {
 		c.mu.Lock()
 		state, changed := c.state, c.stateChanged
+		var failed chan struct{} // never ready without FailFast
+		if c.opts.FailFast {
+			failed = c.roundFailed
+		}
 		c.mu.Unlock()
 		if want(state) {
 			return nil
@@ -156,6 +162,8 @@ func (c *Client) WaitState(ctx context.Context, want func(State) bool) error {
 		}
 		select {
 		case <-changed:
+		case <-failed:
+			return ErrConnectionLoss
 		case <-ctx.Done():
 			return ctx.Err()
 		}
@@ -220,6 +228,21 @@ func (c *Client) shutdown() {
 	c.mu.Unlock()
 	c.events.close()
 	<-c.deliverDone
+}
+
+// FlushEvents waits until every event that was there before the call has been handled. It must
+// not be called by a handler.
+func (c *Client) FlushEvents(ctx context.Context) error {
+	handled := make(chan struct{})
+	c.events.push(Event{}, []*Watcher{WatchFunc(func(Event) { close(handled) })})
+	select {
+	case <-handled:
+		return nil
+	case <-c.deliverDone:
+		return nil // everything that was there before has been handled
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 // DropConnection breaks the connection, if there is one; the client then reconnects. For

@@ -97,7 +97,7 @@ func (c *Client) run() {
 		case errors.Is(err, errAuth):
 			c.endLocked(StateAuthFailed)
 		default:
-			c.expireWaitingLocked()
+			c.expireWaitingLocked(failures > 0 && failures%len(c.addrs) == 0)
 		}
 		over := c.state.terminal() || c.closing
 		c.mu.Unlock()
@@ -123,11 +123,16 @@ func (c *Client) pause(rounds int) {
 }
 
 // expireWaitingLocked fails the calls that have waited for a connection as long as the
-// session timeout.
-func (c *Client) expireWaitingLocked() {
+// session timeout, or with FailFast all of them when every server has been tried in vain.
+func (c *Client) expireWaitingLocked(roundFailed bool) {
+	if roundFailed {
+		close(c.roundFailed)
+		c.roundFailed = make(chan struct{})
+	}
+	all := roundFailed && c.opts.FailFast
 	now := time.Now()
 	n := 0
-	for n < len(c.waiting) && now.Sub(c.waiting[n].since) >= c.session.Timeout {
+	for n < len(c.waiting) && (all || now.Sub(c.waiting[n].since) >= c.session.Timeout) {
 		c.waiting[n].complete(c, Reply{}, ErrConnectionLoss)
 		n++
 	}

@@ -36,6 +36,10 @@ type Options struct {
 	// InOrder tries the servers in the order of the connect string; otherwise the order is
 	// random, so that clients spread over the ensemble.
 	InOrder bool
+	// FailFast makes calls and WaitConnected fail with ErrConnectionLoss as soon as every server
+	// of the list has been tried in vain, as in Java's client. Otherwise calls wait for a
+	// connection as long as the session timeout, and WaitConnected as long as its context.
+	FailFast bool
 	// MaxOutstanding bounds requests sent or waiting to be sent; beyond it calls block.
 	// 0 is 16384.
 	MaxOutstanding int

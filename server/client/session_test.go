@@ -218,6 +218,43 @@ func TestNoServer(t *testing.T) {
 	wantErr(t, c.WaitConnected(ctx), context.Canceled)
 }
 
+// With FailFast one vain round through the servers is enough.
+func TestFailFast(t *testing.T) {
+	a, b := startFake(t), startFake(t)
+	c, err := client.New(a.addr+","+b.addr, client.Options{SessionTimeout: time.Hour, FailFast: true})
+	ok(t, err)
+	defer c.Abandon()
+	_, err = c.Exists(testContext(t), "/")
+	wantErr(t, err, client.ErrConnectionLoss)
+	wantErr(t, c.WaitConnected(testContext(t)), client.ErrConnectionLoss)
+}
+
+// FlushEvents returns when the handlers have seen what came before.
+func TestFlushEvents(t *testing.T) {
+	f := startFake(t, func(s *peer) {
+		s.accept(10*time.Second, false)
+		xid, _ := s.want(proto.OpAddWatch)
+		s.reply(xid, 0, proto.OK, nil)
+		for range 100 {
+			s.notify(proto.EventDataChanged, "/x", 1)
+		}
+		xid, body := s.want(proto.OpSync)
+		s.reply(xid, 1, proto.OK, body)
+		s.serveClose()
+	})
+	c := dial(t, f.addr, client.Options{})
+	ctx := testContext(t)
+	seen := 0 // written by the handler, read after FlushEvents
+	ok(t, c.AddWatch(ctx, "/x", client.WatchFunc(func(client.Event) { seen++ }), false))
+	ok(t, c.Sync(ctx, "/"))
+	ok(t, c.FlushEvents(ctx))
+	if seen != 100 {
+		t.Fatalf("%d events", seen)
+	}
+	ok(t, c.Close())
+	ok(t, c.FlushEvents(ctx))
+}
+
 // A session made on a read-only server is left behind when a read-write one turns up.
 func TestReadOnly(t *testing.T) {
 	f := startFake(t,
