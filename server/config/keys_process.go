@@ -37,10 +37,12 @@ func checkCommandURL(b *builder, _ *Key, s Setting) *Error {
 	return nil
 }
 
+const reasonLog = "the log goes to standard error, redirect that; zkServer.sh start does, into ZOO_LOG_DIR"
+
 func processKeys() []*Key {
 	t := []*Key{
-		prop("log.dir", "", KindPath, "", func(c *Config) any { return &c.Process.LogDir }),
-		prop("log.file", "", KindPath, "", func(c *Config) any { return &c.Process.LogFile }),
+		prop("log.dir", "", KindPath, "", func(c *Config) any { return &c.Process.LogDir }).without(reasonLog),
+		prop("log.file", "", KindPath, "", func(c *Config) any { return &c.Process.LogFile }).without(reasonLog),
 		prop("root.logger", "", KindString, "", func(c *Config) any { return &c.Process.RootLogger }),
 		prop("console.threshold", "", KindString, "", func(c *Config) any { return &c.Process.ConsoleThreshold }),
 		prop("log.threshold", "", KindString, "", nil).without("the log goes to one place, of which console.threshold and root.logger set the level"),

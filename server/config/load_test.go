@@ -283,7 +283,7 @@ func TestJVMFlags(t *testing.T) {
 	f("-javaagent:/opt/jmx_prometheus_javaagent.jar=9404:/opt/c.yml", func(c *Config) any { return c.Metrics.JavaAgentPort }, 9404, "port 9404 serves this server's own /metrics")
 	f("-javaagent:/opt/jmx_prometheus_javaagent.jar=0.0.0.0:9404:/opt/c.yml", func(c *Config) any { return c.Metrics.JavaAgentPort }, 9404, "port 9404")
 	f("-javaagent:/opt/apm.jar", func(c *Config) any { return c.Metrics.JavaAgentPort }, 0, "no Java process to load an agent into")
-	f(`-Dzookeeper.log.dir="/var/my log"`, func(c *Config) any { return c.Process.LogDir }, "/var/my log")
+	f(`-Dzookeeper.log.dir="/var/my log"`, func(c *Config) any { return c.Process.LogDir }, "/var/my log", "log.dir has no effect: the log goes to standard error")
 
 	c, _ := mustParse(t, base, "ZK_SERVER_HEAP=100")
 	if c.Process.HeapMaxBytes != 100<<20 {
