@@ -398,10 +398,7 @@ func (c *conn) describe(f []byte) (s string, isEvent bool) {
 		}
 		z := "-1"
 		if zxid != -1 {
-			z = "txn"
-			if zxid < c.r.zxid || zxid > c.r.zxid+100 {
-				z = fmt.Sprint(zxid)
-			}
+			z = fmt.Sprintf("@%+d", zxid-c.r.zxid)
 		}
 		return fmt.Sprintf("%s(%s zxid=%s)", eventNames[typ], path, z), true
 	}
