@@ -26,13 +26,16 @@ type gnetDriver struct {
 	cli    *gnet.Client
 	loops  []gnet.EventLoop // by loop index
 	epfds  []int            // the loops' epoll descriptors, -1 when unknown
-	pilots []*os.File       // our ends of the socket pairs
+	pilots []int            // our ends of the socket pairs
 	byLoop map[gnet.EventLoop]int
 	ended  atomic.Bool
 }
 
 // pilot is the gnet context of a pilot connection.
-type pilot struct{ loop gnet.EventLoop }
+type pilot struct {
+	loop gnet.EventLoop
+	l    *loop
+}
 
 // gnetConn is a connection on a gnet loop. It is the gnet context of its connection.
 type gnetConn struct {
@@ -89,13 +92,13 @@ func (d *gnetDriver) launchPilot(l *loop) error {
 	if err != nil {
 		return os.NewSyscallError("socketpair", err)
 	}
-	d.pilots = append(d.pilots, os.NewFile(uintptr(fds[0]), "pilot"))
+	d.pilots = append(d.pilots, fds[0])
 	far := os.NewFile(uintptr(fds[1]), "pilot")
 	nc, err := net.FileConn(far)
 	if err := errors.Join(err, far.Close()); err != nil {
 		return err
 	}
-	p := &pilot{}
+	p := &pilot{l: l}
 	if _, err := d.cli.EnrollContext(nc, p); err != nil {
 		return err
 	}
@@ -110,10 +113,15 @@ func (d *gnetDriver) launchPilot(l *loop) error {
 	d.epfds = append(d.epfds, epollFD(p.loop))
 	task := gnetRun{l}
 	el := p.loop
+	near := fds[0]
 	l.trigger = func() {
 		// An error means that the client has stopped: run would have nothing to do.
 		_ = el.Execute(context.Background(), task)
 	}
+	// gnet runs tasks until there are none left, so a task that queues itself would keep it from the sockets: this
+	// way round the poller goes on. A full socket is as good as one more byte.
+	poke := []byte{0}
+	l.again = func() { _, _ = unix.Write(near, poke) }
 	return nil
 }
 
@@ -159,8 +167,8 @@ func (d *gnetDriver) stop() {
 	if err := d.cli.Stop(); err != nil {
 		d.srv.opts.Logf("netpoll: gnet: stop: %v", err)
 	}
-	for _, f := range d.pilots {
-		_ = f.Close() // The other end is closed already.
+	for _, fd := range d.pilots {
+		_ = unix.Close(fd) // The other end is closed already.
 	}
 }
 
@@ -181,7 +189,13 @@ func (d *gnetDriver) OnOpen(gc gnet.Conn) ([]byte, gnet.Action) {
 // OnTraffic implements gnet.EventHandler. It always takes all bytes, so that gnet never buffers any of them.
 func (d *gnetDriver) OnTraffic(gc gnet.Conn) gnet.Action {
 	chunk, err := gc.Next(-1)
-	if c, ok := gc.Context().(*gnetConn); ok && err == nil {
+	if err != nil {
+		return gnet.None
+	}
+	switch c := gc.Context().(type) {
+	case *pilot:
+		c.l.run()
+	case *gnetConn:
 		c.l.onData(&c.conn, chunk)
 	}
 	return gnet.None

@@ -315,6 +315,30 @@ func TestWakePostClose(t *testing.T) {
 	})
 }
 
+// TestSelfWake: a handler that keeps waking itself does not keep the loop from its sockets.
+func TestSelfWake(t *testing.T) {
+	forEach(t, func(t *testing.T, im implementation) {
+		r := newRecorder(t)
+		var done atomic.Bool
+		wakes := 0
+		r.woken = func(l Loop) {
+			wakes++
+			if _, ok := im.(*memImpl); !done.Load() && !(ok && wakes > 1000) {
+				l.Wake()
+			}
+		}
+		run(t, im, Options{NumLoops: 1}, r, func() {
+			im.loops()[0].Wake()
+			c := im.dial(t)
+			c.send(appendFrame(nil, []byte("x")))
+			if _, err := c.recv(5); err != nil {
+				t.Error(err)
+			}
+			done.Store(true)
+		})
+	})
+}
+
 // TestReset: a broken connection is told with its error, also if it breaks while the handler writes to it; the recorder checks
 // that Closed is not nested.
 func TestReset(t *testing.T) {

@@ -2,7 +2,6 @@ package netpoll
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -68,7 +67,7 @@ func setBacklog(ln net.Listener, backlog int) error {
 const acceptBackoff = 20 * time.Millisecond
 
 // acceptLoop accepts until the listener is closed.
-func (s *Server) acceptLoop(ln net.Listener, tlsConf *tls.Config) {
+func (s *Server) acceptLoop(ln net.Listener, o *Listener) {
 	for {
 		nc, err := ln.Accept()
 		if err != nil {
@@ -92,8 +91,8 @@ func (s *Server) acceptLoop(ln net.Listener, tlsConf *tls.Config) {
 			continue
 		}
 		tc := nc.(*net.TCPConn)
-		if tlsConf != nil {
-			s.startTLS(tc, tlsConf)
+		if o.TLS != nil {
+			s.acceptTLS(tc, o)
 			continue
 		}
 		if err := s.driver.enroll(tc); err != nil {

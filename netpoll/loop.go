@@ -153,11 +153,13 @@ type loop struct {
 	srv   *Server
 	opts  *Options
 	index int
-	// trigger makes the driver call run soon, on the loop's goroutine. It is called from any goroutine, once per run.
-	trigger func()
+	// trigger makes the driver call run soon, on the loop's goroutine. It is called from any goroutine but the loop's. again does the
+	// same and is called on the loop, at the end of run: it lets the sockets have their turn first.
+	trigger, again func()
 
-	// due is set from trigger until run begins; woken from Wake until Handler.Woken is called.
-	due, woken, tickDue atomic.Bool
+	// due is set from schedule until run begins; woken from Wake until Handler.Woken is called. running is set while
+	// run is at work: it sees to what becomes due meanwhile.
+	due, woken, tickDue, running atomic.Bool
 
 	// mu guards what other goroutines hand to the loop. It is held for appends and swaps only.
 	mu struct {
@@ -192,8 +194,17 @@ func (l *loop) Wake() {
 	}
 }
 
+// schedule makes run be called. Between it and run, which are
+//
+//	schedule                  run
+//	1. due = true             1. running = true, due = false
+//	2. running?               2. work
+//	3. if not: trigger        3. running = false
+//	                          4. due? if so: again
+//
+// either schedule sees that run is not at work, or run sees what is due; if both do, one run has nothing to do.
 func (l *loop) schedule() {
-	if !l.due.Load() && l.due.CompareAndSwap(false, true) {
+	if !l.due.Load() && l.due.CompareAndSwap(false, true) && !l.running.Load() {
 		l.trigger()
 	}
 }
@@ -230,7 +241,7 @@ func (l *loop) enqueue(list *[]*conn, c *conn) {
 // run does what other goroutines asked for: posted functions, then closes, input of stream connections, Woken and
 // resumed connections.
 func (l *loop) run() {
-	// From here on a new request triggers a new run, so none is overlooked.
+	l.running.Store(true)
 	l.due.Store(false)
 	l.mu.Lock()
 	posted := l.mu.posted
@@ -260,6 +271,10 @@ func (l *loop) run() {
 		l.checkFlushing()
 	}
 	l.leave()
+	l.running.Store(false)
+	if l.due.Load() {
+		l.again()
+	}
 }
 
 // pull calls f for each connection of one of the lists in mu, which it empties.

@@ -56,6 +56,7 @@ func NewMem(opts Options, h Handler) (*Mem, error) {
 	}
 	for _, l := range s.loops {
 		l.trigger = func() { m.queue = append(m.queue, memEvent{l: l}) }
+		l.again = l.trigger
 	}
 	return m, nil
 }

@@ -59,6 +59,9 @@ type Listener struct {
 	Backlog int
 	// TLS, when set, makes this a TLS listener.
 	TLS *tls.Config
+	// PlainToo makes a TLS listener accept plain connections too: the first byte tells. A connection that sends nothing is closed
+	// after TLSHandshakeTimeout. Source: client.portUnification.
+	PlainToo bool
 }
 
 // Options configures Start and NewMem. The zero value of each field selects its default.
@@ -130,6 +133,11 @@ func (o Options) withDefaults() (Options, error) {
 	}
 	// A partial frame of the largest size, and the rest of the read that brought its end, must fit.
 	o.InboundMaxBytes = max(o.InboundMaxBytes, o.FrameMaxBytes+frameHeaderBytes+readBufferBytes)
+	for _, l := range o.Listeners {
+		if l.PlainToo && l.TLS == nil {
+			return o, fmt.Errorf("netpoll: listener %s accepts plain connections too, but has no TLS", l.Address)
+		}
+	}
 	for _, w := range o.Words {
 		if len(w.Text) != frameHeaderBytes || w.ArgBytes < 0 || w.ArgBytes > o.FrameMaxBytes {
 			return o, fmt.Errorf("netpoll: word %q with %d argument bytes is not a four-letter word", w.Text, w.ArgBytes)

@@ -107,7 +107,7 @@ func Start(opts Options, h Handler) (*Server, error) {
 	}
 	for i, ln := range s.listeners {
 		for range acceptorsPerListener {
-			s.acceptors.Go(func() { s.acceptLoop(ln, s.opts.Listeners[i].TLS) })
+			s.acceptors.Go(func() { s.acceptLoop(ln, &s.opts.Listeners[i]) })
 		}
 	}
 	return s, nil

@@ -1,7 +1,6 @@
 package netpoll
 
 import (
-	"context"
 	"crypto/tls"
 	"net"
 	"sync"
@@ -14,7 +13,7 @@ const (
 	// one for the next read, up to readBufferBytes (for TLS, up to a record).
 	streamReadMin  = 4 << 10
 	tlsRecordBytes = 16 << 10
-	// streamCloseTimeout bounds the writing of TLS's close_notify.
+	// streamCloseTimeout bounds the flushing of output when the peer has half-closed and the writing of TLS's close_notify.
 	streamCloseTimeout = time.Second
 )
 
@@ -46,30 +45,6 @@ type streamConn struct {
 		out     *buffer
 		writing bool // the writer goroutine exists
 	}
-}
-
-// startTLS takes tc, whose place is counted already.
-func (s *Server) startTLS(tc *net.TCPConn, conf *tls.Config) {
-	if n := s.handshakes.Add(1); s.opts.TLSHandshakesMax > 0 && n > int64(s.opts.TLSHandshakesMax) {
-		s.handshakes.Add(-1)
-		s.refuse(tc)
-		return
-	}
-	s.readers.Go(func() {
-		nc := tls.Server(tc, conf)
-		ctx, cancel := context.WithTimeout(s.streamCtx, s.opts.TLSHandshakeTimeout)
-		err := nc.HandshakeContext(ctx)
-		cancel()
-		s.handshakes.Add(-1)
-		if err != nil {
-			s.stats.handshakeErrors.Add(1)
-			_ = tc.Close() // The handshake's error is the one that counts.
-			s.connEnded()
-			return
-		}
-		st := nc.ConnectionState()
-		s.newStream(nc, &st).readLoop(tlsRecordBytes)
-	})
 }
 
 // newStream makes a connection of nc, which it takes, on the next loop in turn.
@@ -278,44 +253,3 @@ func (c *streamConn) drain() {
 }
 
 func (c *streamConn) tls() *tls.ConnectionState { return c.tlsState }
-
-// netDriver runs each loop on a goroutine that sleeps until it is triggered.
-type netDriver struct {
-	srv  *Server
-	quit chan struct{}
-	wg   sync.WaitGroup
-}
-
-func (d *netDriver) start(s *Server) error {
-	d.srv, d.quit = s, make(chan struct{})
-	for _, l := range s.loops {
-		bell := make(chan struct{}, 1)
-		l.trigger = func() {
-			select {
-			case bell <- struct{}{}:
-			default:
-			}
-		}
-		d.wg.Go(func() {
-			for {
-				select {
-				case <-bell:
-					l.run()
-				case <-d.quit:
-					return
-				}
-			}
-		})
-	}
-	return nil
-}
-
-func (d *netDriver) enroll(nc *net.TCPConn) error {
-	d.srv.readers.Go(func() { d.srv.newStream(nc, nil).readLoop(readBufferBytes) })
-	return nil
-}
-
-func (d *netDriver) stop() {
-	close(d.quit)
-	d.wg.Wait()
-}
