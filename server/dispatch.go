@@ -1,0 +1,181 @@
+package server
+
+import (
+	"fmt"
+
+	"zabra.dev/zabra/engine/auth"
+	"zabra.dev/zabra/engine/jute"
+	"zabra.dev/zabra/engine/proto"
+	"zabra.dev/zabra/netpoll"
+)
+
+// Opened implements netpoll.Handler.
+func (s *Server) Opened(np netpoll.Conn) bool {
+	if !s.admitAddress(np.RemoteAddr().Addr()) {
+		return false
+	}
+	l := s.loops[np.Loop().Index()]
+	c := &clientConn{np: np, loop: l, openedAtMs: s.wallMs(), identities: []proto.Identity{auth.IPIdentity(np.RemoteAddr().Addr())}}
+	c.lastHeardMs.Store(s.nowMs())
+	np.SetContext(c)
+	l.gate.Lock()
+	l.addConn(c)
+	l.gate.Unlock()
+	s.connCount.Add(1)
+	return true
+}
+
+// Closed implements netpoll.Handler.
+func (s *Server) Closed(np netpoll.Conn, reason error) {
+	c := np.Context().(*clientConn)
+	l := c.loop
+	l.gate.Lock()
+	session, state := c.session, c.state
+	c.state = connClosed
+	l.removeConn(c)
+	l.gate.Unlock()
+	s.connCount.Add(-1)
+	s.addresses.release(np.RemoteAddr().Addr())
+	if reason != nil {
+		s.log.Warn(fmt.Sprintf("Closing connection of /%s, session = 0x%x", np.RemoteAddr(), session), "err", reason)
+	} else if state == connEstablished {
+		s.log.Debug(fmt.Sprintf("Unable to read additional data from client, it probably closed the socket: address = /%s, session = 0x%x", np.RemoteAddr(), session))
+	}
+	if session != 0 {
+		s.replica.post(func(r *replica) { r.sessions.detach(session, c) })
+	}
+}
+
+// Woken implements netpoll.Handler.
+func (s *Server) Woken(np netpoll.Loop) { s.loops[np.Index()].flush() }
+
+// Frames implements netpoll.Handler: it serves reads at once, hands writes to the replica in one
+// batch and writes all replies with one call.
+func (s *Server) Frames(np netpoll.Conn, it *netpoll.Frames) {
+	c := np.Context().(*clientConn)
+	l := c.loop
+	nowNs := s.nowNs()
+	c.lastHeardMs.Store(nowNs / 1e6)
+	b := s.getBatch()
+
+	l.gate.Lock()
+	l.nowNs = nowNs
+	keep := true
+	for keep && c.takesFrames(len(b.requests)) {
+		frame, ok := it.Next()
+		if !ok {
+			break
+		}
+		c.stats.received++
+		l.stats.received++
+		if c.state == connNew {
+			keep = c.connect(frame, b, nowNs)
+			continue
+		}
+		keep = c.request(frame, b, nowNs)
+	}
+	c.inPipeline += len(b.requests)
+	if !keep {
+		c.state = connClosing
+	}
+	l.gate.Unlock()
+
+	if len(b.requests) > 0 {
+		s.outstanding.Add(int64(len(b.requests)))
+		s.replica.submit(b)
+	} else {
+		s.putBatch(b)
+	}
+	if !keep {
+		l.flushConn(c)
+		np.Close()
+		return
+	}
+	l.flushConn(c)
+}
+
+// takesFrames tells whether another request may be read: the connection is in a state for it,
+// and it has nothing outstanding while the server as a whole has too much
+// (globalOutstandingLimit; client protocol, section 9.5).
+func (c *clientConn) takesFrames(batched int) bool {
+	if c.state != connNew && c.state != connEstablished {
+		return false
+	}
+	s := c.loop.srv
+	if batched+c.inPipeline > 0 && s.outstanding.Load()+int64(batched) > s.opts.GlobalOutstandingMax {
+		c.throttled = true
+		return false
+	}
+	return true
+}
+
+// request handles one frame of an established connection. The caller holds the gate. It
+// returns false when the connection is to be closed without a word.
+func (c *clientConn) request(frame []byte, b *batch, nowNs int64) bool {
+	if len(frame) < proto.RequestHeaderBytes {
+		return false
+	}
+	s := c.loop.srv
+	xid, op := jute.Int32(frame), proto.OpCode(jute.Int32(frame[4:]))
+	body := frame[proto.RequestHeaderBytes:]
+	if op == proto.OpAuth {
+		return c.authenticate(xid, body, nowNs)
+	}
+	if op == proto.OpSasl {
+		return c.sasl(xid, body, nowNs)
+	}
+	if !s.enforcement.Satisfied(c.identities) {
+		c.refuse(xid, op, 0, proto.ErrSessionClosedRequires, nowNs)
+		return true
+	}
+	switch op {
+	case proto.OpPing, proto.OpExists, proto.OpGetData, proto.OpGetChildren, proto.OpGetChildren2, proto.OpGetACL,
+		proto.OpSync, proto.OpMultiRead, proto.OpCheckWatches, proto.OpRemoveWatches, proto.OpSetWatches,
+		proto.OpSetWatches2, proto.OpAddWatch, proto.OpGetEphemerals, proto.OpGetAllChildrenNum, proto.OpWhoAmI:
+		if c.queue.empty() {
+			c.serveRead(xid, op, body, nowNs)
+		} else {
+			c.queue.push(queuedRead, xid, op, body, nowNs)
+		}
+	case proto.OpCreate, proto.OpCreate2, proto.OpCreateContainer, proto.OpCreateTTL, proto.OpDelete, proto.OpSetData,
+		proto.OpSetACL, proto.OpMulti, proto.OpReconfig:
+		if s.opts.EagerACLCheck {
+			if code := c.eagerACLCheck(op, body); code != proto.OK {
+				c.reply(xid, op, 0, code, nowNs)
+				return true
+			}
+		}
+		c.queue.pushWrite(xid, op, nowNs)
+		b.addWrite(c, xid, op, body, nowNs)
+	case proto.OpCloseSession:
+		c.queue.pushWrite(xid, op, nowNs)
+		b.addWrite(c, xid, op, nil, nowNs)
+		c.state = connClosing
+	default:
+		// Also createSession, deleteContainer, check and error, which no client has a right to
+		// (client protocol, sections 3.2, 3.5 and 14).
+		s.log.Warn(fmt.Sprintf("Closing connection of /%s: it sent a request of type %d", c.np.RemoteAddr(), op))
+		c.refuse(xid, op, -1, proto.ErrUnimplemented, nowNs)
+	}
+	return true
+}
+
+// sasl answers as a server without SASL does: no error, no token, and the connection stays
+// (client protocol, section 10.1).
+func (c *clientConn) sasl(xid int32, body []byte, nowNs int64) bool {
+	d := c.decodeBody(body)
+	if token := d.Buffer(); d.Err() != nil || token == nil {
+		return false
+	}
+	var buf [4 + proto.ReplyHeaderBytes + 4]byte
+	frame, start := beginFrame(buf[:0])
+	frame = proto.AppendReplyHeader(frame, xid, 0, proto.OK)
+	frame = endFrame(jute.AppendBuffer(frame, nil), start)
+	if c.queue.empty() {
+		c.out = append(c.outBuffer(), frame...)
+		c.stats.sent++
+	} else {
+		c.queue.push(queuedReply, xid, proto.OpSasl, frame, nowNs)
+	}
+	return true
+}

@@ -1,0 +1,107 @@
+package server
+
+import (
+	"strings"
+	"time"
+
+	"zabra.dev/zabra/engine"
+	"zabra.dev/zabra/engine/auth"
+	"zabra.dev/zabra/engine/prep"
+	"zabra.dev/zabra/netpoll"
+	"zabra.dev/zabra/server/config"
+	"zabra.dev/zabra/wal"
+)
+
+// Options are what a Server needs to know. FromConfig fills them in from a configuration file;
+// tests may set them by hand.
+type Options struct {
+	// DataDir holds the image of the tree, LogDir the log; both are directories of Zabra's own.
+	DataDir, LogDir string
+	// Listen are the client ports.
+	Listen []netpoll.Listener
+	// ServerID goes into session ids; 1 for a standalone server.
+	ServerID int64
+
+	TickMs                                   int64
+	MinSessionTimeoutMs, MaxSessionTimeoutMs int32
+
+	// FrameMaxBytes bounds a request (jute.maxbuffer), FieldMaxBytes a field in it.
+	FrameMaxBytes, FieldMaxBytes int
+	GlobalOutstandingMax         int64
+	CnxnsPerAddressMax, CnxnsMax int // 0: no limit
+	SessionlessTimeoutMs         int64
+	ConnectTokens                int // 0: off
+	ConnectFillInterval          time.Duration
+	ConnectFillCount             int
+	TCPKeepAlive                 time.Duration
+	NumLoops                     int // 0: netpoll's default
+	// FourLetter admits four-letter words.
+	FourLetter config.FourLetter
+	// ClientPort, SecureClientPort (-1: none) and ListenBacklog are what the word conf tells.
+	ClientPort, SecureClientPort, ListenBacklog int
+	EagerACLCheck                               bool
+	Engine                                      engine.Options
+	Prep                                        prep.Options
+	Auth                                        auth.Options
+	EnforceSchemes                              string // comma list; empty: none is demanded
+	WAL                                         wal.Options
+	SnapCount                                   int
+	SnapSizeLimitBytes                          int64
+	SnapRetainCount                             int
+	ContainerInterval                           time.Duration
+	ContainerPerMinute                          int
+	ContainerNeverUsedMax                       time.Duration
+	FsyncWarning                                time.Duration
+}
+
+// FromConfig gives the options of a standalone server.
+func FromConfig(c *config.Config) Options {
+	o := Options{
+		DataDir: c.Storage.ImagePath(), LogDir: c.Storage.WALPath(),
+		ServerID:              1,
+		TickMs:                c.Sessions.TickTime.Milliseconds(),
+		MinSessionTimeoutMs:   int32(c.Sessions.MinTimeout.Milliseconds()),
+		MaxSessionTimeoutMs:   int32(c.Sessions.MaxTimeout.Milliseconds()),
+		FrameMaxBytes:         c.Limits.FrameMaxBytes,
+		FieldMaxBytes:         c.Limits.FrameMaxBytes + c.Limits.FrameExtraBytes,
+		GlobalOutstandingMax:  int64(c.Limits.GlobalOutstandingMax),
+		CnxnsPerAddressMax:    c.Client.CnxnsPerAddressMax,
+		CnxnsMax:              c.Client.CnxnsMax,
+		SessionlessTimeoutMs:  c.Client.SessionlessTimeout.Milliseconds(),
+		ConnectTokens:         c.Throttle.ConnectionTokens,
+		ConnectFillInterval:   c.Throttle.ConnectionFillTime,
+		ConnectFillCount:      c.Throttle.ConnectionFillCount,
+		EagerACLCheck:         c.Auth.EagerACLCheck,
+		FourLetter:            c.FourLetter,
+		ClientPort:            -1,
+		SecureClientPort:      -1,
+		ListenBacklog:         c.Client.ListenBacklog,
+		SnapCount:             c.Storage.SnapCount,
+		SnapSizeLimitBytes:    c.Storage.SnapSizeLimitBytes,
+		SnapRetainCount:       c.Autopurge.SnapRetainCount,
+		ContainerInterval:     c.Container.CheckInterval,
+		ContainerPerMinute:    c.Container.DeletionsPerMinute,
+		ContainerNeverUsedMax: c.Container.NeverUsedIntervalMax,
+		FsyncWarning:          c.Storage.FsyncWarningThreshold,
+		Engine:                engine.Options{Digest: c.Storage.DigestEnabled, ExtendedTypes: c.Sessions.TTLNodesEnabled},
+		Prep: prep.Options{
+			EnforceQuota: c.Limits.EnforceQuota, CloseSessionTxn: c.Sessions.CloseTxnEnabled,
+			ReconfigEnabled: c.Ensemble.ReconfigEnabled, BufferMaxBytes: c.Limits.FrameMaxBytes + c.Limits.FrameExtraBytes,
+		},
+		Auth: auth.Options{
+			DigestAlg: c.Auth.DigestAlgorithm, SuperDigest: c.Auth.SuperDigest, SkipACL: c.Auth.SkipACL, DigestEnabled: c.Auth.DigestEnabled,
+		},
+		WAL: wal.Options{SegmentBytes: c.Storage.PreAllocBytes, NoSync: !c.Storage.ForceSync},
+	}
+	if c.Auth.EnforceEnabled {
+		o.EnforceSchemes = strings.Join(c.Auth.EnforceSchemes, ",")
+	}
+	if c.Client.TCPKeepAlive {
+		o.TCPKeepAlive = time.Minute
+	}
+	if c.Client.Plain.Enabled {
+		o.ClientPort = c.Client.Plain.Port
+		o.Listen = append(o.Listen, netpoll.Listener{Address: c.Client.Plain.String(), Backlog: max(0, c.Client.ListenBacklog)})
+	}
+	return o
+}

@@ -1,0 +1,145 @@
+package server
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"zabra.dev/zabra/engine"
+	"zabra.dev/zabra/engine/proto"
+	"zabra.dev/zabra/snapshot"
+	"zabra.dev/zabra/wal"
+	"zabra.dev/zabra/wal/walfs"
+)
+
+// recovered is what recovery gives: the tree as of the last durable transaction.
+type recovered struct {
+	engine  *engine.Engine
+	store   *snapshot.Store
+	replica *replica
+}
+
+// progressInterval is how often a long recovery tells how far it is.
+const progressInterval = 5 * time.Second
+
+// recoverData opens the image store and the log and rebuilds the tree: one ordered scan of the
+// image, then the transactions behind it.
+func recoverData(s *Server) (rec *recovered, err error) {
+	began := time.Now()
+	r := &replica{srv: s, wake: make(chan struct{}, 1)}
+	rec = &recovered{replica: r}
+	rec.store, err = snapshot.Open(vfs.Default, s.opts.DataDir, snapshot.Options{Logger: storeLogger{s.log}, OnFatal: s.fatal})
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err == nil {
+			return
+		}
+		if r.wal != nil {
+			err = errors.Join(err, r.wal.Close())
+		}
+		if rec.engine != nil {
+			err = errors.Join(err, rec.engine.Close())
+		}
+		err = errors.Join(err, rec.store.Close())
+	}()
+	if rec.engine, err = loadImage(s, rec.store); err != nil {
+		return nil, err
+	}
+	opts := s.opts.WAL
+	opts.OnDurable = r.durable
+	opts.OnError = s.fatal
+	opts.OnState = func(state wal.State, err error) {
+		s.log.Info("Log is "+state.String(), "err", err)
+		r.signal()
+	}
+	opts.SlowSync = s.opts.FsyncWarning
+	opts.OnSlowSync = func(took time.Duration, segmentBytes int64) {
+		s.log.Warn(fmt.Sprintf("fsync-ing the write ahead log in SyncThread:0 took %dms which will adversely effect operation latency."+
+			"File size is %d bytes. See the ZooKeeper troubleshooting guide", took.Milliseconds(), segmentBytes))
+	}
+	opts.Logf = func(format string, args ...any) { s.log.Info(fmt.Sprintf(format, args...)) }
+	if r.wal, err = wal.Open(walfs.OS{}, s.opts.LogDir, opts); err != nil {
+		return nil, fmt.Errorf("server: open log: %w", err)
+	}
+	if err = replay(s, rec.engine, r.wal); err != nil {
+		return nil, err
+	}
+	s.figures.Summary("dbinittime").Add(time.Since(began).Milliseconds())
+	s.log.Info(fmt.Sprintf("Snapshot loaded in %d ms, highest zxid is 0x%x, digest is %d",
+		time.Since(began).Milliseconds(), rec.engine.LastZxid(), int64(rec.engine.Digest())))
+	return rec, nil
+}
+
+// loadImage scans the image into a tree, or makes an empty tree where there is no image yet.
+func loadImage(s *Server, store *snapshot.Store) (*engine.Engine, error) {
+	meta, ok := store.Meta()
+	if !ok {
+		return engine.New(s.opts.Engine)
+	}
+	s.log.Info(fmt.Sprintf("Reading snapshot 0x%x of %s", meta.Zxid, s.opts.DataDir))
+	l := engine.Load(s.opts.Engine)
+	lines := snapshot.Progress{What: fmt.Sprintf("snapshot 0x%x", meta.Zxid), Unit: "records", Total: meta.Records, Every: progressInterval}
+	progress := func(records int64) {
+		if line, due := lines.Line(records, time.Duration(s.nowNs())); due {
+			s.log.Info(line)
+		}
+	}
+	if err := store.Scan(s.ctx, progress, l.Put); err != nil {
+		l.Close()
+		return nil, fmt.Errorf("server: read image: %w", err)
+	}
+	e, err := l.Finish()
+	if err != nil {
+		return nil, fmt.Errorf("server: read image: %w", err)
+	}
+	return e, nil
+}
+
+// replay applies the transactions of the log behind the image.
+func replay(s *Server, e *engine.Engine, w *wal.WAL) error {
+	began := time.Now()
+	lines := snapshot.Progress{What: "log", Unit: "txns", Every: progressInterval}
+	count := int64(0)
+	err := w.Replay(e.LastZxid()+1, func(zxid int64, packet []byte) error {
+		txn, err := proto.ProposalTxn(packet)
+		if err != nil {
+			return err
+		}
+		res, err := e.Apply(txn, noSink{})
+		if err != nil {
+			return err
+		}
+		s.noteDigest(e, res)
+		if count++; count%1024 == 1 {
+			if line, due := lines.Line(count, time.Duration(s.nowNs())); due {
+				s.log.Info(fmt.Sprintf("%s, at 0x%x", line, zxid))
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("server: replay log: %w", err)
+	}
+	s.figures.Summary("startup_txns_load_time").Add(time.Since(began).Milliseconds())
+	s.figures.Summary("startup_txns_loaded").Add(count)
+	s.log.Info(fmt.Sprintf("%d txns loaded in %d ms", count, time.Since(began).Milliseconds()))
+	return nil
+}
+
+// noSink is for transactions that nobody watches yet.
+type noSink struct{}
+
+func (noSink) Created(_, _ []byte, _, _ proto.RawACLs, _ proto.Zxid) {}
+func (noSink) Deleted(_, _ []byte, _, _ proto.RawACLs, _ proto.Zxid) {}
+func (noSink) DataChanged(_ []byte, _ proto.RawACLs, _ proto.Zxid)   {}
+
+// storeLogger gives the lines of the image store to the log.
+type storeLogger struct{ log *slog.Logger }
+
+func (l storeLogger) Infof(format string, args ...any)  { l.log.Debug(fmt.Sprintf(format, args...)) }
+func (l storeLogger) Errorf(format string, args ...any) { l.log.Error(fmt.Sprintf(format, args...)) }

@@ -1,0 +1,153 @@
+package server
+
+import (
+	"zabra.dev/zabra/engine/proto"
+)
+
+// A session is what the tracker knows beyond the replicated table of the engine.
+type session struct {
+	id        proto.SessionID
+	timeoutMs int32
+	// conn is the connection that holds the session here; nil when there is none.
+	conn *clientConn
+	// heardMs is when the session was last heard of while no connection held it.
+	heardMs int64
+	// bucketMs is the bucket that the session waits in.
+	bucketMs int64
+	// closing: a closeSession has been prepared; further requests are refused.
+	closing bool
+	// durable: the createSession has been applied.
+	durable bool
+}
+
+// sessionTracker expires sessions that are not heard of. Times are server.nowMs times.
+// It belongs to the replica goroutine.
+//
+// Requests do not touch it. Connections note when they last read something, and a session whose
+// bucket comes up is asked then, so that the cost per request is one store.
+// Source: client protocol, sections 9.1 and 9.2.
+type sessionTracker struct {
+	tickMs   int64
+	sessions map[proto.SessionID]*session
+	buckets  map[int64][]*session
+	// nextBucketMs is the earliest bucket not looked at yet.
+	nextBucketMs int64
+	nextID       proto.SessionID
+}
+
+func newSessionTracker(tickMs, nowMs int64, serverID int64, wallMs int64) *sessionTracker {
+	t := &sessionTracker{tickMs: tickMs, sessions: map[proto.SessionID]*session{}, buckets: map[int64][]*session{}}
+	t.nextBucketMs = t.bucket(nowMs)
+	t.nextID = firstSessionID(serverID, wallMs)
+	return t
+}
+
+// firstSessionID is the id that a server counts up from: its own id in the high byte, then 40
+// bits of clock (client protocol, section 2.4). The wall clock keeps ids from being reused
+// after a reboot.
+func firstSessionID(serverID, wallMs int64) proto.SessionID {
+	id := int64(uint64(wallMs)<<24>>8) | serverID<<56
+	if id == proto.OwnerContainer {
+		id++
+	}
+	return id
+}
+
+// bucket rounds a time up to the tick it falls in.
+func (t *sessionTracker) bucket(ms int64) int64 { return (ms/t.tickMs + 1) * t.tickMs }
+
+// create adds a session under a fresh id.
+func (t *sessionTracker) create(timeoutMs int32, conn *clientConn, nowMs int64) *session {
+	for {
+		id := t.nextID
+		t.nextID++
+		if _, taken := t.sessions[id]; !taken && id != 0 {
+			return t.add(id, timeoutMs, conn, nowMs)
+		}
+	}
+}
+
+// add takes a session up with its whole timeout ahead.
+func (t *sessionTracker) add(id proto.SessionID, timeoutMs int32, conn *clientConn, nowMs int64) *session {
+	s := &session{id: id, timeoutMs: timeoutMs, conn: conn, heardMs: nowMs}
+	t.sessions[id] = s
+	t.schedule(s, nowMs)
+	return s
+}
+
+func (t *sessionTracker) schedule(s *session, heardMs int64) {
+	s.bucketMs = t.bucket(heardMs + int64(s.timeoutMs))
+	t.buckets[s.bucketMs] = append(t.buckets[s.bucketMs], s)
+}
+
+// attach gives the session to conn and returns the connection that had it before, if another.
+func (t *sessionTracker) attach(s *session, conn *clientConn, timeoutMs int32, nowMs int64) (before *clientConn) {
+	if s.conn != conn {
+		before = s.conn
+	}
+	s.conn, s.timeoutMs, s.heardMs = conn, timeoutMs, nowMs
+	// A longer timeout is found out when the old bucket comes up; a shorter one needs a bucket now.
+	if t.bucket(nowMs+int64(timeoutMs)) < s.bucketMs {
+		t.schedule(s, nowMs)
+	}
+	return before
+}
+
+// detach notes that conn, which held the session, is gone.
+func (t *sessionTracker) detach(id proto.SessionID, conn *clientConn) {
+	if s := t.sessions[id]; s != nil && s.conn == conn {
+		s.heardMs = max(s.heardMs, conn.lastHeardMs.Load())
+		s.conn = nil
+	}
+}
+
+func (t *sessionTracker) remove(id proto.SessionID) { delete(t.sessions, id) }
+
+// expire calls expired for each session that has not been heard of for its timeout and marks it
+// as closing.
+func (t *sessionTracker) expire(nowMs int64, expired func(*session)) {
+	for ; t.nextBucketMs <= nowMs; t.nextBucketMs += t.tickMs {
+		waiting := t.buckets[t.nextBucketMs]
+		delete(t.buckets, t.nextBucketMs)
+		for _, s := range waiting {
+			if s.bucketMs != t.nextBucketMs || s.closing || t.sessions[s.id] != s {
+				continue
+			}
+			heard := s.heardMs
+			if s.conn != nil {
+				heard = max(heard, s.conn.lastHeardMs.Load())
+			}
+			if t.bucket(heard+int64(s.timeoutMs)) > t.nextBucketMs {
+				t.schedule(s, heard)
+				continue
+			}
+			s.closing = true
+			expired(s)
+		}
+	}
+}
+
+// Check implements prep.Sessions. A standalone server has no owners to compare.
+func (t *sessionTracker) Check(id proto.SessionID, _ any) proto.ErrCode {
+	if s := t.sessions[id]; s == nil || s.closing {
+		return proto.ErrSessionExpired
+	}
+	return proto.OK
+}
+
+// CheckGlobal implements prep.Sessions: all sessions of a standalone server are global.
+func (t *sessionTracker) CheckGlobal(id proto.SessionID, owner any) proto.ErrCode {
+	return t.Check(id, owner)
+}
+
+// Track implements prep.Sessions: create has taken the session up already.
+func (t *sessionTracker) Track(id proto.SessionID, _ int32, owner any) proto.ErrCode {
+	return t.Check(id, owner)
+}
+
+// SetClosing implements prep.Sessions.
+func (t *sessionTracker) SetClosing(id proto.SessionID) {
+	if s := t.sessions[id]; s != nil {
+		s.closing = true
+	}
+}

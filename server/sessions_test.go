@@ -1,0 +1,72 @@
+package server
+
+import (
+	"testing"
+
+	"zabra.dev/zabra/engine/proto"
+)
+
+func newTestTracker() *sessionTracker { return newSessionTracker(100, 0, 1, 1000) }
+
+func expiredAt(t *sessionTracker, nowMs int64) (ids []proto.SessionID) {
+	t.expire(nowMs, func(s *session) { ids = append(ids, s.id) })
+	return ids
+}
+
+// A silent session expires after its timeout and at most one tick later.
+func TestSessionExpiresWithinATick(t *testing.T) {
+	tr := newTestTracker()
+	s := tr.create(250, nil, 30)
+	if got := expiredAt(tr, 280); len(got) != 0 {
+		t.Fatalf("expired %v before its timeout was over", got)
+	}
+	if got := expiredAt(tr, 380); len(got) != 1 || got[0] != s.id || !s.closing {
+		t.Fatalf("got %v, want %v closing", got, s.id)
+	}
+	if got := expiredAt(tr, 1000); len(got) != 0 {
+		t.Fatalf("expired %v a second time", got)
+	}
+}
+
+func TestSessionHeardOfLivesOn(t *testing.T) {
+	tr := newTestTracker()
+	c := &clientConn{}
+	s := tr.create(250, c, 0)
+	c.lastHeardMs.Store(240)
+	if got := expiredAt(tr, 400); len(got) != 0 {
+		t.Fatalf("expired %v though heard of", got)
+	}
+	tr.detach(s.id, c)
+	if s.conn != nil || s.heardMs != 240 {
+		t.Fatalf("after detach: %+v", s)
+	}
+	if got := expiredAt(tr, 600); len(got) != 1 {
+		t.Fatalf("got %v, want one", got)
+	}
+}
+
+// A re-attach with a shorter timeout takes effect before the old bucket comes up.
+func TestSessionReattachShortens(t *testing.T) {
+	tr := newTestTracker()
+	a, b := &clientConn{}, &clientConn{}
+	s := tr.create(10_000, a, 0)
+	if before := tr.attach(s, b, 200, 50); before != a {
+		t.Fatalf("got %p, want the first connection", before)
+	}
+	b.lastHeardMs.Store(50)
+	if got := expiredAt(tr, 400); len(got) != 1 {
+		t.Fatalf("got %v, want one", got)
+	}
+}
+
+func TestFirstSessionID(t *testing.T) {
+	f := func(server, wallMs int64, want uint64) {
+		t.Helper()
+		if got := uint64(firstSessionID(server, wallMs)); got != want {
+			t.Errorf("server %d: got %#x, want %#x", server, got, want)
+		}
+	}
+	f(1, 0xabcdef, 0x010000abcdef0000)
+	f(255, 1, 0xff00000000010000)
+	f(0x80, 0, 0x8000000000000001)
+}

@@ -1,0 +1,336 @@
+package server
+
+import (
+	"fmt"
+	"zabra.dev/zabra/engine"
+	"zabra.dev/zabra/engine/prep"
+	"zabra.dev/zabra/engine/proto"
+	"zabra.dev/zabra/wal"
+)
+
+const (
+	// maxApplyBatch bounds how many transactions are applied under one hold of the gates, so
+	// that a large turn does not keep readers out for long.
+	maxApplyBatch = 256
+	// maxAppendBytes bounds one append to the log; a turn with more makes several.
+	maxAppendBytes = 1 << 20
+	// maxLogBacklogBytes: while the log has this much to write, requests wait in the inbox.
+	maxLogBacklogBytes = 32 << 20
+)
+
+// turn takes all that waits through preparation, one append to the log, and application of what
+// has become durable.
+func (r *replica) turn() {
+	r.inbox.Lock()
+	r.posted, r.inbox.posted = r.inbox.posted, r.posted[:0]
+	if r.wal.QueuedBytes() < maxLogBacklogBytes {
+		r.batches, r.inbox.batches = r.inbox.batches, r.spare
+		r.spare = nil
+	}
+	r.inbox.Unlock()
+
+	for i, f := range r.posted {
+		f(r)
+		r.posted[i] = nil
+	}
+	r.prepareAll()
+	r.applyDurable()
+	r.ckpt.maybeStart(r)
+}
+
+// lookAtLog notes whether the log takes records. Without space it keeps what it has queued and
+// takes up again by itself when there is space (tick asks it to try).
+func (r *replica) lookAtLog() {
+	state := r.wal.State()
+	refusing := state == wal.StateLowSpace || state == wal.StateNoSpace
+	if refusing == r.refusing {
+		return
+	}
+	r.refusing = refusing
+	if refusing {
+		r.srv.log.Error("The disk of the log is full: writes are refused (SYSTEMERROR), reads go on, and nothing acknowledged is lost. Free space and writes go on by themselves", "dir", r.srv.opts.LogDir)
+	} else {
+		r.srv.log.Info("The log has space again: writes are accepted")
+	}
+}
+
+// prepareAll turns the requests of this turn into transactions and appends them to the log.
+func (r *replica) prepareAll() {
+	r.lookAtLog()
+	if len(r.batches) == 0 && len(r.internal) == 0 {
+		return
+	}
+	wallMs := r.srv.wallMs()
+	a := appender{r: r, wallMs: wallMs}
+	for i, b := range r.batches {
+		for j := range b.requests {
+			r.prepareRequest(&a, b, &b.requests[j])
+		}
+		r.srv.putBatch(b)
+		r.batches[i] = nil
+	}
+	if r.spare == nil {
+		r.spare = r.batches[:0]
+	}
+	r.batches = nil
+	if !r.refusing {
+		for i := range r.internal {
+			q := &r.internal[i]
+			req := prep.Request{Session: q.session, Op: q.op, Body: q.body}
+			a.propose(&req, proposal{session: q.session, op: q.op})
+			*q = internalRequest{}
+		}
+		r.internal = r.internal[:0]
+	}
+	a.flush()
+}
+
+func (r *replica) prepareRequest(a *appender, b *batch, q *request) {
+	if q.kind == requestAttach {
+		r.attach(a, q)
+		return
+	}
+	if r.refusing {
+		r.refuse(q)
+		return
+	}
+	req := prep.Request{Session: q.session, Xid: q.xid, Op: q.op, Body: b.body(q), Identities: q.identities}
+	a.propose(&req, proposal{conn: q.conn, session: q.session, xid: q.xid, op: q.op, receivedNs: q.receivedNs})
+}
+
+// attach creates a session for a connection, or gives it the one that it asks for.
+func (r *replica) attach(a *appender, q *request) {
+	s := r.srv
+	nowMs := s.nowMs()
+	if q.session == 0 {
+		if r.refusing {
+			r.finishAttach(q.conn, func() { q.conn.goodbyeSilently() })
+			return
+		}
+		created := r.sessions.create(q.timeoutMs, q.conn, nowMs)
+		req := prep.Request{Session: created.id, Op: proto.OpCreateSession, TimeoutMs: q.timeoutMs}
+		a.propose(&req, proposal{conn: q.conn, session: created.id, op: proto.OpCreateSession, receivedNs: q.receivedNs})
+		return
+	}
+	known := r.sessions.sessions[q.session]
+	if known == nil || known.closing || !known.durable {
+		s.log.Info(fmt.Sprintf("Invalid session 0x%x for client /%s, probably expired", q.session, q.conn.np.RemoteAddr()))
+		r.finishAttach(q.conn, q.conn.expiredResponse)
+		return
+	}
+	if before := r.sessions.attach(known, q.conn, q.timeoutMs, nowMs); before != nil {
+		before.np.Close()
+	}
+	r.finishAttach(q.conn, func() { q.conn.established(known.id, false) })
+}
+
+// finishAttach answers a connect request under the gate of the connection's loop.
+func (r *replica) finishAttach(c *clientConn, answer func()) {
+	l := c.loop
+	l.gate.Lock()
+	c.inPipeline--
+	if c.state == connAttaching {
+		answer()
+	}
+	l.wakeIfDirty()
+	l.gate.Unlock()
+	r.srv.outstanding.Add(-1)
+}
+
+// refuse answers a write that the log cannot take now: at once, or behind the unfinished writes
+// of its connection.
+func (r *replica) refuse(q *request) {
+	p := proposal{zxid: r.lastZxid, conn: q.conn, session: q.session, xid: q.xid, op: q.op, receivedNs: q.receivedNs}
+	l := q.conn.loop
+	l.gate.Lock()
+	first := q.conn.inPipeline == 1
+	if first {
+		r.applyRefused(&p)
+		l.wakeIfDirty()
+	}
+	l.gate.Unlock()
+	if first {
+		r.srv.outstanding.Add(-1)
+	} else {
+		r.pending.push(p)
+	}
+}
+
+// applyRefused answers a refused write. The caller holds the gate of
+// its loop.
+func (r *replica) applyRefused(p *proposal) {
+	c := p.conn
+	c.inPipeline--
+	if c.state == connClosed {
+		return
+	}
+	zxid := r.engine.LastZxid()
+	c.finishWrite(p.xid, p.op, zxid, p.receivedNs, func(dst []byte) []byte {
+		return appendHeaderReply(dst, p.xid, zxid, proto.ErrSystem)
+	})
+}
+
+// An appender gathers the records of a turn into slabs and appends them to the log.
+type appender struct {
+	r      *replica
+	wallMs int64
+	slab   *slab
+}
+
+// propose prepares req and puts the transaction behind those of this turn.
+func (a *appender) propose(req *prep.Request, p proposal) {
+	r := a.r
+	if a.slab == nil {
+		a.slab = getSlab()
+	}
+	s := a.slab
+	s.batch.BeginRecord()
+	p.off = len(s.batch.Buf)
+	s.batch.Buf, p.zxid, _ = r.prep.Prepare(s.batch.Buf, req, a.wallMs)
+	p.len = len(s.batch.Buf) - p.off
+	s.batch.EndRecord(p.zxid)
+	s.refs.Add(1)
+	p.slab = s
+	r.lastZxid = p.zxid
+	r.pending.push(p)
+	r.ckpt.trigger.Logged(1, int64(p.len))
+	if len(s.batch.Buf) >= maxAppendBytes {
+		a.flush()
+	}
+}
+
+// flush appends what was gathered.
+func (a *appender) flush() {
+	if a.slab == nil {
+		return
+	}
+	s := a.slab
+	a.slab = nil
+	if err := a.r.wal.Append(&s.batch); err != nil {
+		a.r.srv.fatal(err)
+	}
+}
+
+// applyDurable applies what the log has synced, in batches under all gates.
+func (r *replica) applyDurable() {
+	durable := r.durableZxid.Load()
+	for r.pending.len() > 0 && r.pending.front().zxid <= durable {
+		nowNs := r.srv.nowNs()
+		done := int64(0)
+		var applied proto.Zxid
+		r.srv.lockGates()
+		for _, l := range r.srv.loops {
+			l.nowNs = nowNs
+		}
+		for n := 0; n < maxApplyBatch && r.pending.len() > 0 && r.pending.front().zxid <= durable; n++ {
+			p := r.pending.front()
+			if p.slab != nil {
+				r.applyOne(p)
+				applied = p.zxid
+				p.slab.release()
+			} else {
+				r.applyRefused(p)
+			}
+			if p.conn != nil {
+				done++
+			}
+			r.pending.pop()
+		}
+		if applied != 0 {
+			r.prep.Applied(applied)
+		}
+		r.srv.unlockGates()
+		r.srv.outstanding.Add(-done)
+	}
+}
+
+// applyOne applies p and answers its connection. The caller holds all gates.
+func (r *replica) applyOne(p *proposal) {
+	c := p.conn
+	if c != nil && c.state != connClosed {
+		// Reads in front of this write must see the state before it.
+		c.drain()
+	}
+	txn, err := proto.ProposalTxn(p.slab.batch.Buf[p.off : p.off+p.len])
+	if err != nil {
+		panic("server: own proposal does not decode: " + err.Error())
+	}
+	res, err := r.engine.Apply(txn, &r.sink)
+	if err != nil {
+		panic("server: own transaction does not apply: " + err.Error())
+	}
+	r.srv.noteDigest(r.engine, res)
+	r.srv.noteZxid(p.zxid)
+	switch p.op {
+	case proto.OpCreateSession:
+		r.sessionCreated(p)
+		return
+	case proto.OpCloseSession:
+		r.sessionClosed(p)
+	}
+	if c == nil {
+		return
+	}
+	c.inPipeline--
+	if c.state == connClosed {
+		return
+	}
+	c.finishWrite(p.xid, p.op, p.zxid, p.receivedNs, func(dst []byte) []byte {
+		return appendWriteReply(dst, p.xid, p.op, p.zxid, res)
+	})
+	if p.op == proto.OpCloseSession {
+		c.closeAfterFlush = true
+		c.goodbye()
+	}
+}
+
+// finishWrite takes the write at the front of the queue off and appends its reply. The reads
+// behind it are left to the loop. The caller holds the gate.
+func (c *clientConn) finishWrite(xid int32, op proto.OpCode, zxid proto.Zxid, receivedNs int64, reply func([]byte) []byte) {
+	c.drain()
+	if c.queue.empty() || c.queue.front().kind != queuedWrite || c.queue.front().xid != xid {
+		panic("server: reply out of order")
+	}
+	c.queue.pop()
+	out := c.outBuffer()
+	start := len(out)
+	c.out = reply(out)
+	c.replied(xid, op, zxid, receivedNs, len(c.out)-start, &c.loop.updateLatency)
+	if c.throttled && c.inPipeline == 0 {
+		c.throttled = false
+		c.resume = true
+	}
+	c.markDirty()
+}
+
+func (r *replica) sessionCreated(p *proposal) {
+	if s := r.sessions.sessions[p.session]; s != nil {
+		s.durable = true
+	}
+	c := p.conn
+	if c == nil {
+		return
+	}
+	c.inPipeline--
+	if c.state == connAttaching {
+		c.established(p.session, false)
+	} else {
+		// The client left before its session was there: it expires in its time, as in Java.
+		r.sessions.detach(p.session, c)
+	}
+}
+
+// sessionClosed forgets a session whose close has been applied. A connection that holds it and
+// did not ask for the close, because the session expired, is closed without a word.
+func (r *replica) sessionClosed(p *proposal) {
+	s := r.sessions.sessions[p.session]
+	if s == nil {
+		return
+	}
+	r.sessions.remove(p.session)
+	if s.conn != nil && s.conn != p.conn {
+		s.conn.np.Close()
+	}
+}
+
+var _ engine.Sink = (*eventSink)(nil)
