@@ -78,7 +78,8 @@ func decodeTxn(t testing.TB, txn []byte) (v txnView) {
 			v.subs = append(v.subs, s)
 		}
 	case proto.OpCloseSession:
-		if len(d.Rest()) > proto.TxnDigestBytes || len(d.Rest()) == 4 {
+		digestOnly := len(d.Rest()) == proto.TxnDigestBytes && jute.Int32(d.Rest()) == proto.DigestVersion
+		if len(d.Rest()) > 0 && !digestOnly {
 			for n := d.Int32(); n > 0; n-- {
 				v.closing = append(v.closing, string(d.Buffer()))
 			}

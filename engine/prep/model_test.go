@@ -166,8 +166,10 @@ func (m *model) apply(t testing.TB, txn []byte) (digest uint64, hasDigest bool) 
 			}
 		}
 	case proto.OpCloseSession:
-		for n := d.VectorLen(); n > 0; n-- {
-			m.remove(string(d.Buffer()), h.Zxid)
+		if len(d.Rest()) > 0 {
+			for n := d.VectorLen(); n > 0; n-- {
+				m.remove(string(d.Buffer()), h.Zxid)
+			}
 		}
 		for _, n := range m.ephemerals(h.SessionID) {
 			m.remove(n.path, h.Zxid)
