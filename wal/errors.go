@@ -3,6 +3,7 @@ package wal
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"strings"
 
 	"zabra.dev/zabra/wal/walfs"
@@ -66,6 +67,16 @@ func (e *CorruptError) Error() string {
 
 // Is makes errors.Is(err, ErrCorrupt) true.
 func (e *CorruptError) Is(target error) bool { return target == ErrCorrupt }
+
+// segmentError says which segment an operation failed on. The path in err, the one
+// that the file had when it was opened, is left out: it was a spare then.
+func segmentError(name, what string, err error) error {
+	var pe *fs.PathError
+	if errors.As(err, &pe) {
+		err = pe.Err
+	}
+	return fmt.Errorf("wal: segment %s: %s: %w", name, what, err)
+}
 
 // noSpace adds ErrNoSpace to an error that says that the disk is full, and leaves
 // others alone.

@@ -67,11 +67,11 @@ func (r *Reader) Next() (zxid int64, payload []byte, err error) {
 		case what == foundDamaged, what == foundEnd:
 			return 0, nil, r.explain(r.damaged())
 		}
-		if r.scan.last.end == r.end.end && (r.scan.last.sum != r.end.sum || r.scan.last.zxid != r.end.zxid) {
+		if r.scan.last.end == r.end.end && r.scan.last != r.end {
 			// All checksums are right and yet this is not how the log went on.
-			return 0, nil, r.explain(r.scan.corrupt("end that is not the one recorded", r.end.sum, r.scan.last.sum))
+			return 0, nil, r.explain(r.scan.broken(foundEnd, r.end))
 		}
-		if what == foundRecord && rec.zxid >= r.from {
+		if rec.zxid >= r.from {
 			r.from = rec.zxid + 1
 			return rec.zxid, rec.payload, nil
 		}

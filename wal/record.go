@@ -25,9 +25,6 @@ import (
 //
 // check lets the search for records behind a damaged one turn down almost every
 // offset without summing what may be megabytes.
-//
-// A record with len and zxid 0 is a seal: it says that its segment ends there and
-// that all before it was durable when the seal was written.
 
 const (
 	// HeaderSize is the room, in bytes, that precedes each payload in a batch and
@@ -98,8 +95,7 @@ type header struct {
 	sum    uint64
 }
 
-func (h header) size() int64  { return recordSize(int(h.length)) }
-func (h header) isSeal() bool { return h.length == 0 && h.zxid == 0 }
+func (h header) size() int64 { return recordSize(int(h.length)) }
 
 // getHeader decodes the first HeaderSize bytes of b. It reports whether they can
 // be a header at an offset with this seed; the payload may still be damaged.
@@ -112,7 +108,7 @@ func getHeader(b []byte, seed uint64) (header, bool) {
 		zxid:   int64(binary.LittleEndian.Uint64(b[8:])),
 		sum:    binary.LittleEndian.Uint64(b[sumOffset:]),
 	}
-	ok := h.length <= MaxPayloadBytes && h.zxid >= 0 &&
+	ok := h.length > 0 && h.length <= MaxPayloadBytes && h.zxid > 0 &&
 		headerCheck(seed, h.length, h.back, h.zxid) == group>>24
 	return h, ok
 }

@@ -145,25 +145,23 @@ func (w *WAL) recoverNewest(s *segment) error {
 		w.opts.Logf("wal: segment %s: cut %d bytes of an unfinished write at offset %d, last zxid 0x%x",
 			s.name, t.tornBytes, t.last.end, t.last.zxid)
 	}
-	if t.sealed || s.empty() {
+	if s.empty() {
 		return nil
 	}
-	// The newest group is the only one whose sync may not have happened, or may have
-	// failed: then the page cache has it, and the disk does not and never will, unless
-	// it is written again.
-	if err := rewrite(file, t.group, t.last.end); err != nil {
-		return err
+	if !t.sealed {
+		// The newest group is the only one whose sync may not have happened, or may have
+		// failed: then the page cache has it, and the disk does not and never will, unless
+		// it is written again.
+		if err := rewrite(file, t.group, t.last.end); err != nil {
+			return segmentError(s.name, "write the newest group again", err)
+		}
+		if err := file.Datasync(); err != nil {
+			return segmentError(s.name, "sync", err)
+		}
 	}
-	if err := file.Datasync(); err != nil {
-		return fmt.Errorf("wal: sync newest segment: %w", err)
-	}
-	// Now that all is durable the seal says so: from here on damage is no torn write.
-	s.last, err = writeSeal(file, s)
-	if walfs.IsNoSpace(err) {
-		w.opts.Logf("wal: segment %s left without a seal: %v", s.name, err)
-		return nil
-	}
-	return err
+	// From here on damage is no torn write. If there is a seal it is written again, for
+	// the same reason as the group.
+	return writeSeal(file, s, t.last)
 }
 
 // rewrite writes the bytes [from, to) of a file to where they are.
@@ -172,10 +170,10 @@ func rewrite(file walfs.File, from, to int64) error {
 	for from < to {
 		part := buf[:min(int64(len(buf)), to-from)]
 		if _, err := file.ReadAt(part, from); err != nil {
-			return fmt.Errorf("wal: read newest segment: %w", err)
+			return err
 		}
 		if _, err := file.WriteAt(part, from); err != nil {
-			return fmt.Errorf("wal: rewrite newest group: %w", err)
+			return err
 		}
 		from += int64(len(part))
 	}

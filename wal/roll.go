@@ -52,7 +52,7 @@ func (w *WAL) startSegment(prev position, size int64, cut bool) (dropped []*segm
 		}
 		out.group = out.off
 	}
-	room := max(w.opts.SegmentBytes, roundUp(dataStart+size+HeaderSize, pageBytes))
+	room := max(w.opts.SegmentBytes, roundUp(dataStart+size, pageBytes))
 	f, err := w.takeFile(room)
 	if err != nil {
 		return nil, err
@@ -68,14 +68,14 @@ func (w *WAL) startSegment(prev position, size int64, cut bool) (dropped []*segm
 	page := s.encode()
 	s.last = s.start()
 	if _, err := f.file.WriteAt(page, 0); err != nil {
-		return nil, w.dropFile(f, fmt.Errorf("wal: write segment header: %w", err))
+		return nil, w.dropFile(f, segmentError(s.name, "write header", err))
 	}
 	if err := f.file.Datasync(); err != nil {
 		f.file.Close()
-		return nil, fmt.Errorf("wal: sync segment header: %w", err)
+		return nil, segmentError(s.name, "sync header", err)
 	}
 	if err := w.fs.Rename(w.path(f.name), w.path(s.name)); err != nil {
-		return nil, w.dropFile(f, fmt.Errorf("wal: begin segment: %w", err))
+		return nil, w.dropFile(f, segmentError(s.name, "rename into place", err))
 	}
 	if err := w.fs.SyncDir(w.dir); err != nil {
 		f.file.Close()
@@ -101,10 +101,10 @@ func (w *WAL) startSegment(prev position, size int64, cut bool) (dropped []*segm
 	old := out.file
 	out.file, out.seg, out.seed = f.file, s, s.seed
 	out.off, out.group = dataStart, dataStart
-	out.limit = room - HeaderSize
+	out.limit = room
 	if old != nil {
 		if err := old.Close(); err != nil {
-			return nil, fmt.Errorf("wal: close segment: %w", err)
+			return nil, fmt.Errorf("wal: close previous segment: %w", err)
 		}
 	}
 	return dropped, nil

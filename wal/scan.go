@@ -3,7 +3,6 @@ package wal
 import (
 	"encoding/binary"
 	"errors"
-	"fmt"
 	"io"
 
 	"zabra.dev/zabra/wal/walfs"
@@ -31,7 +30,6 @@ type found uint8
 
 const (
 	foundRecord  found = iota
-	foundSeal          // the writer was done here
 	foundEnd           // no room for a record before the limit
 	foundDamaged       // bytes that are no record that belongs here; see scanner.damage
 )
@@ -88,13 +86,13 @@ func (sc *scanner) at(off int64, n int) ([]byte, error) {
 	sc.buf = sc.buf[:got]
 	if err != nil && !errors.Is(err, io.EOF) {
 		sc.buf = sc.buf[:0]
-		return nil, fmt.Errorf("wal: read segment: %w", err)
+		return nil, segmentError(sc.name, "read", err)
 	}
 	return sc.buf[:min(n, got)], nil
 }
 
-// next reads what is at the position, and moves behind it if it is a record or a
-// seal. The error is one of reading, or a *CorruptError for a record that is intact
+// next reads what is at the position, and moves behind it if it is a record. The
+// error is one of reading, or a *CorruptError for a record that is intact
 // and cannot have been written there.
 func (sc *scanner) next() (record, found, error) {
 	off := sc.last.end
@@ -105,22 +103,15 @@ func (sc *scanner) next() (record, found, error) {
 	if err != nil || !ok {
 		return record{}, foundDamaged, err
 	}
-	what := foundRecord
-	if r.isSeal() {
-		what = foundSeal
-	} else if r.zxid <= sc.last.zxid {
+	if r.zxid <= sc.last.zxid {
 		return record{}, foundDamaged, sc.corrupt("zxid that does not increase", 0, 0)
 	}
 	if g := r.group(); g != sc.group && g != off {
 		return record{}, foundDamaged, sc.corrupt("record of a foreign group", 0, 0)
 	}
 	sc.group = r.group()
-	sc.last.end = r.end()
-	sc.last.sum = r.sum
-	if what == foundRecord {
-		sc.last.zxid = r.zxid
-	}
-	return r, what, nil
+	sc.last.end, sc.last.zxid, sc.last.sum = r.end(), r.zxid, r.sum
+	return r, foundRecord, nil
 }
 
 // read reads the record at off without regard to its neighbours. If there is no
@@ -209,11 +200,10 @@ func (sc *scanner) searchBehind(any bool) (behind, error) {
 		i := 0
 		for ; i+HeaderSize <= len(window); i += recordAlign {
 			at := off + int64(i)
-			if binary.LittleEndian.Uint64(window[i:]) != 0 {
-				b.writtenEnd = at + recordAlign
-			} else if binary.LittleEndian.Uint64(window[i+sumOffset:]) == 0 {
-				continue // the usual zeroes; a seal may begin with eight but has a sum
+			if binary.LittleEndian.Uint64(window[i:]) == 0 {
+				continue
 			}
+			b.writtenEnd = at + recordAlign
 			if _, ok := getHeader(window[i:], recordSeed(sc.seed, at)); !ok || at == damaged {
 				continue
 			}
@@ -250,42 +240,72 @@ func (sc *scanner) damageError() (*CorruptError, error) {
 	if err != nil {
 		return nil, err
 	}
-	if b.firstGood.off != 0 && b.firstGood.zxid != 0 {
-		e.FirstGoodAfter = b.firstGood.zxid
-	}
+	e.FirstGoodAfter = b.firstGood.zxid
 	return e, nil
 }
 
 // tail is how the newest segment ends.
 type tail struct {
-	last   position // behind the newest good record, or seal
+	last   position // behind the newest good record
 	group  int64    // offset of the first record of the newest group
-	sealed bool     // the last is a seal
+	sealed bool     // a seal says so
 	// tornBytes is how much was written behind last and is not whole; 0 if nothing
 	// is known to be there.
 	tornBytes int64
+}
+
+// newTailScanner gives a scanner for the newest segment, and the end that its seal
+// names, if it has one.
+func newTailScanner(file walfs.File, s *segment) (sc *scanner, end position, sealed bool, err error) {
+	var b [sealBytes]byte
+	if n, err := file.ReadAt(b[:], sealOffset); n < len(b) && !errors.Is(err, io.EOF) {
+		return nil, position{}, false, segmentError(s.name, "read seal", err)
+	}
+	limit := s.bytes
+	if end, sealed = s.decodeSeal(b[:]); sealed {
+		limit = end.end
+	}
+	return newScanner(file, s, limit), end, sealed, nil
 }
 
 // scanTail reads the newest segment to its end, and decides whether it ends in
 // a torn write, which is part of the answer, or is damaged, which is
 // a *CorruptError. See README.md for the argument.
 func scanTail(file walfs.File, s *segment) (tail, error) {
-	sc := newScanner(file, s, s.bytes)
+	sc, end, sealed, err := newTailScanner(file, s)
+	if err != nil {
+		return tail{}, err
+	}
 	for {
 		_, what, err := sc.next()
-		if err != nil {
+		switch {
+		case err != nil:
 			return tail{}, err
-		}
-		switch what {
-		case foundRecord:
-		case foundSeal:
-			return tail{last: sc.last, group: sc.group, sealed: true}, nil
-		case foundEnd:
+		case what == foundRecord:
+		case sealed:
+			if what == foundEnd && sc.last == end {
+				return tail{last: sc.last, group: sc.group, sealed: true}, nil
+			}
+			return tail{}, sc.broken(what, end)
+		case what == foundEnd:
 			return tail{last: sc.last, group: sc.group}, nil
-		case foundDamaged:
+		default:
 			return sc.tail(s.fresh)
 		}
 	}
+}
+
+// broken gives the error for a segment in which not all records up to end were read,
+// though they were durable.
+func (sc *scanner) broken(what found, end position) error {
+	if what == foundDamaged {
+		e, err := sc.damageError()
+		if err != nil {
+			return err
+		}
+		return e
+	}
+	return sc.corrupt("end that is not the one recorded", end.sum, sc.last.sum)
 }
 
 // tail judges damage at the position in the newest segment.
@@ -323,12 +343,8 @@ func (sc *scanner) seek(zxid int64) (position, error) {
 		case err != nil:
 			return position{}, err
 		case what == foundDamaged:
-			e, err := sc.damageError()
-			if err != nil {
-				return position{}, err
-			}
-			return position{}, e
-		case what == foundEnd, what == foundSeal, r.zxid > zxid:
+			return position{}, sc.broken(what, position{})
+		case what == foundEnd, r.zxid > zxid:
 			return best, nil
 		}
 		best = sc.last

@@ -13,10 +13,12 @@ import (
 
 // A segment file, little endian:
 //
-//	0                                                        4096
-//	+----------------------------------------------+---------+---------+---------
-//	| segment header                               | zeroes  | record  | record ...
-//	+----------------------------------------------+---------+---------+---------
+//	0                72       512    544             4096
+//	+----------------+--------+------+---------------+---------+---------
+//	| segment header | zeroes | seal | zeroes        | record  | record ...
+//	+----------------+--------+------+---------------+---------+---------
+//
+// Segment header:
 //
 //	 0         8         12        16        24        32
 //	+---------+---------+---------+---------+---------+
@@ -38,13 +40,29 @@ import (
 // sum is the xxhash64 of the 64 bytes before it. It is also the segment's seed,
 // which goes into every record's checksum.
 //
-// The header has a page of its own, so that no append ever rewrites its sectors.
+// Seal, all zeroes as long as records are appended:
+//
+//	 0         8         16        24        32
+//	+---------+---------+---------+---------+
+//	| end     | zxid    | lastSum | sum     |
+//	| i64     | i64     | u64     | u64     |
+//	+---------+---------+---------+---------+
+//
+// It says that the segment ends at offset end, behind a record with that zxid and
+// checksum lastSum, and that all this was durable when the seal was written. sum is
+// the xxhash64 of the 24 bytes before it, behind the segment's seed. The seal matters
+// in the newest segment only; for the others the next one's header says where they end.
+//
+// Header and seal have a page to themselves, and a sector each, so that no append
+// rewrites them, and damage to the last records leaves the seal that tells of it.
 
 const (
 	segmentMagic   = "ZABRAWAL"
 	segmentVersion = 1
 
 	segmentHeaderBytes = 72
+	sealOffset         = 512
+	sealBytes          = 32
 	// dataStart is where records begin.
 	dataStart = 4096
 	pageBytes = 4096
@@ -64,7 +82,7 @@ const (
 // position is a place in the log: the end of a record.
 type position struct {
 	seq  uint64 // segment; 0 for the start of the log
-	end  int64  // offset in it, behind the record
+	end  int64  // offset in it, behind a record
 	zxid int64  // newest zxid up to there
 	sum  uint64 // checksum of the record that ends there
 }
@@ -142,6 +160,33 @@ func decodeSegmentHeader(b []byte, seq uint64) (segmentHeader, error) {
 		return bad(fmt.Sprintf("segment header says its predecessor ends at %d", h.prev.end))
 	}
 	return h, nil
+}
+
+// encodeSeal gives the seal that says that the segment ends at end.
+func (h *segmentHeader) encodeSeal(end position) []byte {
+	b := binary.LittleEndian.AppendUint64(make([]byte, 0, sealBytes), uint64(end.end))
+	b = binary.LittleEndian.AppendUint64(b, uint64(end.zxid))
+	b = binary.LittleEndian.AppendUint64(b, end.sum)
+	return binary.LittleEndian.AppendUint64(b, h.sealSum(b))
+}
+
+// decodeSeal decodes sealBytes bytes. It reports whether they are a seal of this
+// segment.
+func (h *segmentHeader) decodeSeal(b []byte) (position, bool) {
+	end := position{
+		seq:  h.seq,
+		end:  int64(binary.LittleEndian.Uint64(b[0:])),
+		zxid: int64(binary.LittleEndian.Uint64(b[8:])),
+		sum:  binary.LittleEndian.Uint64(b[16:]),
+	}
+	return end, binary.LittleEndian.Uint64(b[24:]) == h.sealSum(b[:24])
+}
+
+func (h *segmentHeader) sealSum(b []byte) uint64 {
+	var buf [32]byte
+	binary.LittleEndian.PutUint64(buf[:], h.seed)
+	copy(buf[8:], b)
+	return xxhash.Sum64(buf[:])
 }
 
 // segment is a part of the log. After it entered WAL.segments the fields below mu

@@ -82,15 +82,14 @@ func (w *WAL) find(s *segment, zxid int64) (position, error) {
 	return newScanner(file, s, limit).seek(zxid)
 }
 
-// sealAt puts a seal over the first record behind end in s. The segment that came
-// after says that s ends there anyway; this is for the day that it gets lost.
+// sealAt seals s at end, though there are records behind. The segment that came after
+// says that s ends there anyway; this is for the day that it gets lost.
 func (w *WAL) sealAt(s *segment, end position) error {
 	file, err := w.fs.OpenRW(w.path(s.name))
 	if err != nil {
 		return fmt.Errorf("wal: %w", err)
 	}
-	at := segment{segmentHeader: s.segmentHeader, last: end}
-	if _, err := writeSeal(file, &at); err != nil {
+	if err := writeSeal(file, s, end); err != nil {
 		file.Close()
 		return err
 	}

@@ -61,61 +61,54 @@ func walk(fsys walfs.FS, dir string, enter func(*segment), fn func(Entry) error,
 	return nil
 }
 
-// walkSegment walks one segment, to the end that its successor names or, in the
-// newest one, to where it turns out to end.
+// walkSegment walks one segment: to the end that its successor names or, for the
+// newest one, its seal, or else to where it turns out to end.
 func walkSegment(file walfs.File, s *segment, newest bool, fn func(Entry) error) (tail, error) {
-	limit := s.last.end
+	sc, end, sealed := newScanner(file, s, s.last.end), s.last, true
 	if newest {
-		limit = s.bytes
+		var err error
+		if sc, end, sealed, err = newTailScanner(file, s); err != nil {
+			return tail{}, err
+		}
 	}
-	sc := newScanner(file, s, limit)
 	for {
 		off := sc.last.end
 		rec, what, err := sc.next()
-		var corrupt *CorruptError
-		switch {
-		case errors.As(err, &corrupt):
-			// An intact record in a wrong place: nothing to go on from.
-			return tail{last: sc.last}, fn(Entry{Segment: s.name, Offset: off, Err: corrupt})
-		case err != nil:
-			return tail{}, err
-		case what == foundRecord:
+		if err == nil && what == foundRecord {
 			if err := fn(Entry{Segment: s.name, Offset: off, Zxid: rec.zxid, Bytes: len(rec.payload),
 				Group: rec.group(), Payload: rec.payload}); err != nil {
 				return tail{}, err
 			}
 			continue
-		case what == foundSeal && newest:
-			return tail{last: sc.last, sealed: true}, nil
-		case what == foundSeal:
-			continue
-		case what == foundEnd && newest:
-			return tail{last: sc.last}, nil
-		case what == foundEnd && sc.last == s.last:
-			return tail{last: sc.last, sealed: true}, nil // by its successor
-		case what == foundDamaged && newest:
-			t, err := sc.tail(s.fresh)
-			if !errors.As(err, &corrupt) {
-				return t, err
-			}
-		case what == foundDamaged:
-			if corrupt, err = sc.damageError(); err != nil {
-				return tail{}, err
-			}
-		default:
-			corrupt = sc.corrupt("end that is not the one recorded", s.last.sum, sc.last.sum)
-			return tail{last: sc.last}, fn(Entry{Segment: s.name, Offset: off, Err: corrupt})
 		}
-		// Damage. Go on at the next good record, if there is one.
+		t := tail{last: sc.last, sealed: sealed}
+		switch {
+		case err != nil:
+		case sealed && what == foundEnd && sc.last == end:
+			return t, nil
+		case sealed:
+			err = sc.broken(what, end)
+		case what == foundEnd:
+			return t, nil
+		default:
+			if t, err = sc.tail(s.fresh); err == nil {
+				return t, nil
+			}
+		}
+		var corrupt *CorruptError
+		if !errors.As(err, &corrupt) {
+			return tail{}, err
+		}
 		if err := fn(Entry{Segment: s.name, Offset: off, Err: corrupt}); err != nil {
 			return tail{}, err
 		}
+		// Go on at the next good record, if there is one.
 		b, err := sc.searchBehind(true)
 		if err != nil {
 			return tail{}, err
 		}
 		if b.firstGood.off == 0 {
-			return tail{last: sc.last}, nil
+			return tail{last: sc.last, sealed: sealed}, nil
 		}
 		sc.last.end, sc.group = b.firstGood.off, b.firstGood.group()
 	}

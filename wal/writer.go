@@ -2,7 +2,6 @@ package wal
 
 import (
 	"errors"
-	"fmt"
 
 	"zabra.dev/zabra/wal/walfs"
 )
@@ -23,7 +22,7 @@ type writer struct {
 	seed  uint64     // of seg
 	off   int64      // where the next record goes
 	group int64      // first record of those that are not known to be durable
-	limit int64      // records end here at the latest; there is room for a seal behind
+	limit int64      // records end here at the latest
 
 	vec [][]byte // of the group being written
 }
@@ -128,7 +127,7 @@ func (w *WAL) writeGroup() error {
 	_, err := out.file.WriteVecAt(out.vec, out.off)
 	clear(out.vec)
 	if err != nil {
-		return noSpace(fmt.Errorf("wal: write records: %w", err))
+		return noSpace(segmentError(out.seg.name, "write records", err))
 	}
 	group := out.group
 	if !w.opts.NoSync {
@@ -212,7 +211,7 @@ func (w *WAL) syncRecords() error {
 	out := &w.out
 	began := w.opts.Now()
 	if err := out.file.Datasync(); err != nil {
-		return fmt.Errorf("wal: sync records: %w", err)
+		return segmentError(out.seg.name, "sync", err)
 	}
 	took := w.opts.Now().Sub(began)
 	slow := w.opts.SlowSync > 0 && took >= w.opts.SlowSync
@@ -254,31 +253,20 @@ func (w *WAL) finish() error {
 	if out.file == nil || out.off == dataStart {
 		return nil
 	}
-	last, err := writeSeal(out.file, out.seg)
-	if walfs.IsNoSpace(err) {
-		// A file that was not preallocated. The log is complete without the seal.
-		w.opts.Logf("wal: segment %s left without a seal: %v", out.seg.name, err)
-		return nil
-	}
-	if err != nil {
+	if err := writeSeal(out.file, out.seg, out.seg.last); err != nil {
 		return w.fail(err)
 	}
-	out.off, out.group = last.end, last.end
 	return nil
 }
 
-// writeSeal writes and syncs a seal behind the records of s, all of which must be
-// durable, and returns where the segment ends then.
-func writeSeal(file walfs.File, s *segment) (position, error) {
-	var seal [HeaderSize]byte
-	last := s.last
-	last.sum = putHeader(seal[:], recordSeed(s.seed, last.end), 0, 0)
-	if _, err := file.WriteAt(seal[:], last.end); err != nil {
-		return s.last, fmt.Errorf("wal: write seal: %w", err)
+// writeSeal writes and syncs the seal of s, which ends at end. All up to there must
+// be durable.
+func writeSeal(file walfs.File, s *segment, end position) error {
+	if _, err := file.WriteAt(s.encodeSeal(end), sealOffset); err != nil {
+		return segmentError(s.name, "write seal", err)
 	}
 	if err := file.Datasync(); err != nil {
-		return s.last, fmt.Errorf("wal: sync seal: %w", err)
+		return segmentError(s.name, "sync seal", err)
 	}
-	last.end += HeaderSize
-	return last, nil
+	return nil
 }

@@ -204,6 +204,56 @@ func (m *Mem) CrashClone(c Crash) *Mem {
 	return clone
 }
 
+// Clone gives a copy of the file system with all its uncertainty, as a process finds
+// it that starts after all others were killed: m goes on unaffected, locks are free
+// in the clone, and there is no hook.
+func (m *Mem) Clone() *Mem {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	clone := NewMemSectors(m.sectorBytes)
+	clone.capacityBytes = m.capacityBytes
+	maps.Copy(clone.dirs, m.dirs)
+	inodes := map[*inode]*inode{nil: nil}
+	copyOf := func(ino *inode) *inode {
+		if _, ok := inodes[ino]; !ok {
+			inodes[ino] = ino.clone()
+		}
+		return inodes[ino]
+	}
+	for name, ino := range m.names {
+		clone.names[name] = copyOf(ino)
+	}
+	for name, ino := range m.durable {
+		clone.durable[name] = copyOf(ino)
+	}
+	for dir, ops := range m.ops {
+		ops = slices.Clone(ops)
+		for i := range ops {
+			ops[i].ino = copyOf(ops[i].ino)
+		}
+		clone.ops[dir] = ops
+	}
+	return clone
+}
+
+func (ino *inode) clone() *inode {
+	fresh := newInode(ino.sectorBytes)
+	fresh.data = slices.Clone(ino.data)
+	fresh.sizes = slices.Clone(ino.sizes)
+	deep := func(to, from map[int64][][]byte) {
+		for s, versions := range from {
+			versions = slices.Clone(versions)
+			for i := range versions {
+				versions[i] = slices.Clone(versions[i])
+			}
+			to[s] = versions
+		}
+	}
+	deep(fresh.dirty, ino.dirty)
+	deep(fresh.lost, ino.lost)
+	return fresh
+}
+
 // crash gives the inode as it is found after a crash.
 func (ino *inode) crash(c Crash) *inode {
 	size := int64(len(ino.data))
