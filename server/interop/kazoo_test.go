@@ -1,0 +1,20 @@
+//go:build interop
+
+package interop
+
+import (
+	"path/filepath"
+	"testing"
+)
+
+func init() {
+	register(tour{
+		name:  "kazoo",
+		needs: []tool{toolKazoo},
+		run: func(t *testing.T, s *server, tr *transcript) {
+			src, err := filepath.Abs(filepath.Join("testdata", "py", "kazoo_tour.py"))
+			must(t, err)
+			runProgram(t, tr, s, "/usr/bin/python3", src, s.addr)
+		},
+	})
+}
