@@ -49,16 +49,21 @@ func putBuffer(p *buffer) {
 	}
 }
 
-// appendBuffer appends b, which it borrows, to p, which it takes and which may be nil, and gives the buffer that holds both.
-func appendBuffer(p *buffer, b []byte) *buffer {
-	if p == nil {
-		p = getBuffer(len(b))
-	} else if need := len(p.b) + len(b); need > cap(p.b) {
-		q := getBuffer(2 * need)
-		q.b = append(q.b, p.b...)
-		putBuffer(p)
-		p = q
+// appendChunks copies b, which it borrows, behind what list holds, in buffers of at most readBufferBytes, so that nothing is
+// ever moved again however much is waiting.
+func appendChunks(list []*buffer, b []byte) []*buffer {
+	if n := len(list); n > 0 {
+		last := list[n-1]
+		k := min(len(b), cap(last.b)-len(last.b))
+		last.b = append(last.b, b[:k]...)
+		b = b[k:]
 	}
-	p.b = append(p.b, b...)
-	return p
+	for len(b) > 0 {
+		k := min(len(b), readBufferBytes)
+		p := getBuffer(max(k, streamReadMin))
+		p.b = append(p.b, b[:k]...)
+		list = append(list, p)
+		b = b[k:]
+	}
+	return list
 }

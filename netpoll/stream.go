@@ -42,8 +42,9 @@ type streamConn struct {
 		chunk   []byte
 		err     error // reading or writing ended with this
 		ended   bool  // err is valid
-		out     *buffer
-		writing bool // the writer goroutine exists
+		out     []*buffer
+		spare   []*buffer // an empty list for the next exchange
+		writing bool      // the writer goroutine exists
 	}
 }
 
@@ -177,7 +178,7 @@ func (c *streamConn) pause(on bool) {
 func (c *streamConn) write(b []byte) {
 	c.outBytes.Add(int64(len(b)))
 	c.mu.Lock()
-	c.mu.out = appendBuffer(c.mu.out, b)
+	c.mu.out = appendChunks(c.mu.out, b)
 	start := !c.mu.writing
 	c.mu.writing = true
 	c.mu.Unlock()
@@ -193,27 +194,52 @@ func (c *streamConn) writeLoop() {
 	for {
 		c.mu.Lock()
 		out := c.mu.out
-		c.mu.out = nil
-		if out == nil {
+		if len(out) == 0 {
 			c.mu.writing = false
 			c.mu.Unlock()
 			return
 		}
+		c.mu.out, c.mu.spare = c.mu.spare, nil
 		c.mu.Unlock()
-		_, err := c.nc.Write(out.b)
-		n := len(out.b)
-		putBuffer(out)
+		n, err := c.writeChunks(out)
 		if err != nil {
 			c.mu.Lock()
 			c.mu.err, c.mu.ended = err, true
 			c.tellLocked()
 			return // writing stays set: nothing more is written.
 		}
+		c.mu.Lock()
+		c.mu.spare = recycle(out)
+		c.mu.Unlock()
 		if c.outBytes.Add(-int64(n)) == 0 && c.flushWait.Load() {
 			c.l.tickDue.Store(true)
 			c.l.schedule()
 		}
 	}
+}
+
+// writeChunks writes and frees all chunks, and returns their length in all. TLS makes records of them; for TCP they are one write.
+func (c *streamConn) writeChunks(out []*buffer) (n int, err error) {
+	if c.tlsState == nil && len(out) > 1 {
+		vec := make(net.Buffers, len(out))
+		for i, p := range out {
+			vec[i] = p.b
+			n += len(p.b)
+		}
+		_, err = vec.WriteTo(c.nc)
+	} else {
+		for _, p := range out {
+			n += len(p.b)
+			if err == nil {
+				_, err = c.nc.Write(p.b)
+			}
+		}
+	}
+	for i, p := range out {
+		out[i] = nil
+		putBuffer(p)
+	}
+	return n, err
 }
 
 func (c *streamConn) buffered() int { return int(c.outBytes.Load()) }
