@@ -1,0 +1,56 @@
+// Command zabra is a ZooKeeper server, its tools and its client in one binary. It answers to the
+// names of the originals as well: called zkServer.sh, zkServer-initialize.sh or zkCli.sh (links made by
+// make build), it is that command.
+package main
+
+import (
+	"fmt"
+	"io"
+	"os"
+
+	"zabra.dev/zabra/server"
+)
+
+// A verb is a subcommand.
+type verb struct {
+	name, args, help string
+	run              func(args []string) int
+}
+
+func verbs() []verb {
+	return []verb{
+		{"server", "[CFG | PORT DATADIR [TICKTIME [MAXCNXNS]]]", "run one server in the foreground; without CFG a standalone server on port 2181 with data in ./zabra-data", runServer},
+		{"version", "", "print the version", runVersion},
+	}
+}
+
+func main() {
+	os.Exit(run(os.Args[1:]))
+}
+
+func run(args []string) int {
+	if len(args) == 0 || args[0] == "help" || args[0] == "-h" || args[0] == "--help" {
+		usage(os.Stdout)
+		return 0
+	}
+	for _, v := range verbs() {
+		if v.name == args[0] {
+			return v.run(args[1:])
+		}
+	}
+	fmt.Fprintf(os.Stderr, "zabra: no command %q\n\n", args[0])
+	usage(os.Stderr)
+	return 2
+}
+
+func usage(w io.Writer) {
+	fmt.Fprintln(w, "Usage: zabra COMMAND [ARGUMENTS]")
+	for _, v := range verbs() {
+		fmt.Fprintf(w, "\n  zabra %s %s\n      %s\n", v.name, v.args, v.help)
+	}
+}
+
+func runVersion([]string) int {
+	fmt.Println("Zabra, ZooKeeper " + server.Version())
+	return 0
+}

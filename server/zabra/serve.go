@@ -1,0 +1,115 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"zabra.dev/zabra/server"
+	"zabra.dev/zabra/server/config"
+	"zabra.dev/zabra/server/logging"
+)
+
+// stopTimeout bounds how long a stopping server waits for its connections.
+const stopTimeout = 10 * time.Second
+
+// loadConfig reads the configuration that args name: a file, Java's standalone arguments, or none.
+func loadConfig(args []string) (*config.Config, []config.Warning, error) {
+	switch len(args) {
+	case 0:
+		return config.Default(os.Environ())
+	case 1:
+		return config.Load(args[0], os.Environ())
+	}
+	return config.FromArgs(args, os.Environ())
+}
+
+// exitWith tells err the way a Java server does (the headline on standard error, the reason in the log)
+// and returns the exit code.
+func exitWith(log *slog.Logger, err error) int {
+	code := config.ExitCodeOf(err)
+	if line := config.Headline(code); line != "" {
+		log.Error(line, "err", err)
+		fmt.Fprintln(os.Stderr, line)
+	}
+	fmt.Fprintln(os.Stderr, err)
+	log.Error(fmt.Sprintf("Exiting JVM with code %d", code))
+	return code
+}
+
+// runServer runs one server until a signal or an error that it cannot go on after.
+func runServer(args []string) int {
+	cfg, warnings, err := loadConfig(args)
+	log := newLogger(cfg)
+	for _, w := range warnings {
+		log.Log(context.Background(), w.Level, w.Message)
+	}
+	if err != nil {
+		return exitWith(log, err)
+	}
+	for _, line := range cfg.InfoLines() {
+		log.Info(line)
+	}
+	if cfg.IsDistributed() {
+		return exitWith(log, &config.Error{ExitCode: config.ExitInvalidInvocation, Message: "this release runs standalone servers only",
+			Key: "server.N", Value: fmt.Sprint(len(cfg.Ensemble.Quorum.Members)) + " members", Fix: "leave one server.N line, or none"})
+	}
+	return serve(cfg, log)
+}
+
+func serve(cfg *config.Config, log *slog.Logger) int {
+	log.Warn("Either no config or no quorum defined in config, running in standalone mode")
+	if _, err := cfg.Storage.PrepareDirs(); err != nil {
+		return exitWith(log, err)
+	}
+	opts := server.FromConfig(cfg)
+	if len(opts.Listen) == 0 {
+		return exitWith(log, &config.Error{ExitCode: config.ExitInvalidInvocation, Message: "no client port is configured, so nobody could connect",
+			Key: "clientPort", Fix: "set clientPort, 2181 for example"})
+	}
+	log.Info("Starting server")
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT)
+	s, err := server.Start(opts, log)
+	if err != nil {
+		return exitWith(log, err)
+	}
+	code := config.ExitNormal
+	select {
+	case sig := <-signals:
+		log.Info("Shutting down", "signal", sig.String())
+	case <-s.Failed():
+		code = exitWith(log, s.Err())
+	}
+	// A second signal ends the process at once: what was acknowledged is on disk.
+	signal.Stop(signals)
+	ctx, cancel := context.WithTimeout(context.Background(), stopTimeout)
+	defer cancel()
+	if err := s.Stop(ctx); err != nil && code == config.ExitNormal {
+		log.Warn("Stopping was not clean; acknowledged writes are on disk", "err", err)
+	}
+	log.Info("Exiting normally")
+	return code
+}
+
+// newLogger makes the log of the process; cfg is nil when it could not be read.
+func newLogger(cfg *config.Config) *slog.Logger {
+	sources := logging.LevelSources{Log4jProp: os.Getenv("ZOO_LOG4J_PROP"), LogLevel: os.Getenv("ZOO_LOG_LEVEL")}
+	if cfg != nil {
+		sources.RootLogger, sources.ConsoleThreshold = cfg.Process.RootLogger, cfg.Process.ConsoleThreshold
+	}
+	level, complaints := sources.Level()
+	handler := logging.New(os.Stderr, level)
+	if cfg != nil && cfg.Ensemble.HasMyID {
+		handler.SetMyID(cfg.Ensemble.MyID)
+	}
+	log := slog.New(handler)
+	for _, c := range complaints {
+		log.Warn(c)
+	}
+	return log
+}
