@@ -15,6 +15,8 @@ type command struct {
 	flags flagSet
 	// minArgs is how many arguments besides flags it needs; with fewer its usage is printed.
 	minArgs int
+	// onlyMin: with more its usage is printed, too.
+	onlyMin bool
 	// needsSession: without a live session the shell answers "Not connected".
 	needsSession bool
 	// flagHelp: its usage text, printed alone, goes on with a table of its flags.
@@ -54,7 +56,7 @@ func quotaFlags(hasValue bool) flagSet {
 func commands() []command {
 	return []command{
 		{name: "addWatch", usage: "[-m mode] path # optional mode is one of [PERSISTENT, PERSISTENT_RECURSIVE] - default is PERSISTENT_RECURSIVE",
-			flags: plainFlags("m value"), minArgs: 1, needsSession: true, run: (*shell).addWatch},
+			flags: plainFlags("m value"), minArgs: 1, onlyMin: true, needsSession: true, run: (*shell).addWatch},
 		{name: "addauth", usage: "scheme auth", minArgs: 1, needsSession: true, run: (*shell).addAuth},
 		{name: "close", needsSession: true, run: (*shell).close},
 		{name: "config", usage: "[-c] [-w] [-s]", flags: plainFlags("s", "w", "c"), needsSession: true, run: (*shell).config},
@@ -96,7 +98,7 @@ func commands() []command {
 		{name: "setquota", usage: "-n|-b|-N|-B val path", flags: quotaFlags(true), minArgs: 1, needsSession: true, run: (*shell).setQuota},
 		{name: "stat", usage: "[-w] path", flags: plainFlags("w"), minArgs: 1, needsSession: true, run: (*shell).stat},
 		{name: "sync", usage: "path", minArgs: 1, needsSession: true, run: (*shell).sync},
-		{name: "version", run: (*shell).version},
+		{name: "version", onlyMin: true, run: (*shell).version},
 		{name: "whoami", needsSession: true, run: (*shell).whoAmI},
 	}
 }
@@ -146,17 +148,16 @@ func (s *shell) addAuth(p *parsed) error {
 	return zk.AddAuth(s.ctx, p.args[0], auth)
 }
 
-// versionFlag is the value of -v, or the argument at the place where versions stood in 3.4,
-// with a word about that; -1 without either.
-func (s *shell) versionFlag(p *parsed, oldPlace int, old, now string) (int32, error) {
+// version is the value of -v, -1 without.
+func (p *parsed) version() (int32, error) {
 	text, ok := p.values["v"]
 	if !ok {
-		if len(p.args) <= oldPlace {
-			return -1, nil
-		}
-		s.deprecated(old, now)
-		text = p.args[oldPlace]
+		return -1, nil
 	}
+	return parseVersion(text)
+}
+
+func parseVersion(text string) (int32, error) {
 	v, err := strconv.ParseInt(text, 10, 32)
 	if err != nil {
 		return 0, failure("a version must be a 32-bit number, not %q", text)

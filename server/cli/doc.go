@@ -12,9 +12,10 @@
 // without close or quit does not close its session: ephemerals live until its timeout.
 //
 // The original is better not followed where it falls over an exception: bad numbers, bad
-// base64 and the like are errors of the command here. Versions at the place where they stood
-// in 3.4 ("delete PATH VERSION") are honoured; the original accepts and ignores them. A
-// one-shot command that needs no server (version, history, usage) does not connect.
+// base64 and the like are errors of the command here. "delete PATH VERSION", the form of 3.4,
+// checks the version; the original warns of the form and deletes any version. addauth waits
+// for the server's verdict. A one-shot command that needs no server (version, history, usage)
+// does not connect.
 //
 // On a terminal the package uses github.com/ergochat/readline rather than peterh/liner,
 // because output may come while a line is being edited: readline prints a watch event above

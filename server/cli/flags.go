@@ -84,14 +84,14 @@ func (fs *flagSet) parse(args []string) (*parsed, error) {
 	}
 	for i, token := range args {
 		switch {
-		case open != nil && !fs.isOption(token):
-			give(token)
 		case token == "--":
 			if open != nil {
 				return nil, cliError("MissingArgument", "Missing argument for option: "+open.name)
 			}
 			p.args = append(p.args, args[i+1:]...)
 			return p, fs.checkRequired(selected)
+		case open != nil && !fs.isOption(token):
+			give(token)
 		case len(token) < 2 || token[0] != '-':
 			p.args = append(p.args, token)
 		default:

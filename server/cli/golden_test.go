@@ -66,6 +66,9 @@ var varying = []struct {
 	{regexp.MustCompile(`zxid: -?\d+`), "zxid: N"},
 }
 
+// regexpPrompt is a prompt of any state and number.
+var regexpPrompt = regexp.MustCompile(`\[zk: [^]]*\] `)
+
 func normalise(s string) string {
 	for _, v := range varying {
 		s = v.what.ReplaceAllString(s, v.with)

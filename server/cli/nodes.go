@@ -114,7 +114,13 @@ func (s *shell) parseACL(text string) []proto.ACL {
 }
 
 func (s *shell) delete(p *parsed) error {
-	version, err := s.versionFlag(p, 1, "delete path [version]", "delete [-v version] path")
+	version, err := p.version()
+	if len(p.args) > 1 {
+		s.deprecated("delete path [version]", "delete [-v version] path")
+		if !p.has("v") {
+			version, err = parseVersion(p.args[1])
+		}
+	}
 	if err != nil {
 		return err
 	}
@@ -143,7 +149,7 @@ func (s *shell) get(p *parsed) error {
 }
 
 func (s *shell) set(p *parsed) error {
-	version, err := s.versionFlag(p, 2, "set path data [version]", "set [-s] [-v version] path data")
+	version, err := p.version()
 	if err != nil {
 		return err
 	}
@@ -321,7 +327,7 @@ func (s *shell) getACL(p *parsed) error {
 func (s *shell) setACL(p *parsed) error {
 	path := p.args[0]
 	acl := s.parseACL(p.args[1])
-	version, err := s.versionFlag(p, 2, "setAcl path acl [version]", "setAcl [-s] [-v version] path acl")
+	version, err := p.version()
 	if err != nil {
 		return err
 	}

@@ -211,7 +211,7 @@ func (s *shell) run(args []string) error {
 	if err != nil {
 		return err
 	}
-	if len(p.args) < cmd.minArgs {
+	if len(p.args) < cmd.minArgs || cmd.onlyMin && len(p.args) > cmd.minArgs {
 		return failure("%s", cmd.usageText())
 	}
 	return cmd.run(s, p)

@@ -18,13 +18,29 @@ import (
 // completionTimeout bounds the wait for the names below a znode when a path is completed.
 const completionTimeout = 2 * time.Second
 
+// A terminal reads lines from a person.
+type terminal struct {
+	*readline.Instance
+	typed bool // whether the line being edited is not empty
+}
+
 // openTerminal returns an editor on the terminal that stdin and stdout are, nil if they are
 // not. From then on all output goes through it, so that it can keep the prompt below.
-func openTerminal(s *shell, stdin io.Reader, stdout io.Writer) *readline.Instance {
+func openTerminal(s *shell, stdin io.Reader, stdout io.Writer) *terminal {
 	if stdin != os.Stdin || stdout != os.Stdout || !term.IsTerminal(int(os.Stdin.Fd())) || !term.IsTerminal(int(os.Stdout.Fd())) {
 		return nil
 	}
-	t, err := readline.NewFromConfig(&readline.Config{AutoComplete: &completer{s}, InterruptPrompt: "\n", EOFPrompt: "\n"})
+	t := &terminal{}
+	var err error
+	t.Instance, err = readline.NewFromConfig(&readline.Config{
+		AutoComplete:    &completer{s},
+		InterruptPrompt: "^C",
+		EOFPrompt:       "\n", // the library's word for nothing
+		Listener: func(line []rune, pos int, key rune) ([]rune, int, bool) {
+			t.typed = len(line) > 0 // an interrupt comes without the line that it ends
+			return nil, 0, false
+		},
+	})
 	if err != nil {
 		fmt.Fprintln(s.err, "no line editing:", err)
 		return nil
@@ -41,8 +57,9 @@ func (s *shell) redirect(out, err io.Writer) {
 	o.w, e.w = out, err
 }
 
-// fromTerminal executes lines until quit, end of input, or an interrupt on an empty line.
-func (s *shell) fromTerminal(t *readline.Instance) int {
+// fromTerminal executes lines until quit, end of input, or an interrupt on an empty line; on
+// another line an interrupt drops the line.
+func (s *shell) fromTerminal(t *terminal) int {
 	defer func() {
 		s.redirect(os.Stdout, os.Stderr)
 		_ = t.Close() // the terminal's state is restored as well as it can be
@@ -50,10 +67,11 @@ func (s *shell) fromTerminal(t *readline.Instance) int {
 	s.settle()
 	for !s.quit {
 		t.SetPrompt(s.prompt())
+		t.typed = false
 		line, err := t.ReadLine()
 		switch {
 		case errors.Is(err, readline.ErrInterrupt):
-			if line == "" {
+			if !t.typed {
 				return s.exitCode
 			}
 			continue
