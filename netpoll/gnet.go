@@ -8,7 +8,6 @@ import (
 	"io"
 	"net"
 	"os"
-	"reflect"
 	"sync/atomic"
 
 	"github.com/panjf2000/gnet/v2"
@@ -88,9 +87,15 @@ func (d *gnetDriver) start(s *Server) error {
 
 // launchPilot finds the gnet loop for l.
 func (d *gnetDriver) launchPilot(l *loop) error {
-	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
+	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM, 0)
 	if err != nil {
 		return os.NewSyscallError("socketpair", err)
+	}
+	for _, fd := range fds {
+		unix.CloseOnExec(fd)
+	}
+	if err := errors.Join(unix.SetNonblock(fds[0], true), unix.SetNonblock(fds[1], true)); err != nil {
+		return errors.Join(err, unix.Close(fds[0]), unix.Close(fds[1]))
 	}
 	d.pilots = append(d.pilots, fds[0])
 	far := os.NewFile(uintptr(fds[1]), "pilot")
@@ -131,21 +136,6 @@ type gnetRun struct{ l *loop }
 func (r gnetRun) Run(context.Context) error {
 	r.l.run()
 	return nil
-}
-
-// epollFD finds the descriptor of a loop's epoll set, -1 if this gnet keeps it elsewhere. Only for pausing.
-func epollFD(el gnet.EventLoop) int {
-	v := reflect.ValueOf(el)
-	for _, field := range []string{"poller", "fd"} {
-		if v.Kind() != reflect.Pointer || v.IsNil() || v.Elem().Kind() != reflect.Struct {
-			return -1
-		}
-		v = v.Elem().FieldByName(field)
-	}
-	if !v.IsValid() || !v.CanInt() {
-		return -1
-	}
-	return int(v.Int())
 }
 
 func (d *gnetDriver) enroll(nc *net.TCPConn) error {
@@ -244,15 +234,7 @@ func (c *gnetConn) pause(on bool) {
 	if c.epfd < 0 || c.state == stateGone {
 		return
 	}
-	fd := c.gc.Fd()
-	ev := unix.EpollEvent{Fd: int32(fd)}
-	if !on {
-		ev.Events = unix.EPOLLIN | unix.EPOLLPRI
-	}
-	if c.gc.OutboundBuffered() > 0 {
-		ev.Events |= unix.EPOLLOUT
-	}
-	if err := unix.EpollCtl(c.epfd, unix.EPOLL_CTL_MOD, fd, &ev); err != nil {
+	if err := setPollEvents(c.epfd, c.gc.Fd(), !on, c.gc.OutboundBuffered() > 0); err != nil {
 		// The set is not the one the socket is in: never touch it again.
 		c.d.srv.opts.Logf("netpoll: cannot pause a connection: %v", err)
 		c.epfd = -1
