@@ -47,6 +47,9 @@ func (p *Preparer) create(dst []byte, op proto.OpCode, r *proto.CreateRequest) (
 	if code := p.checkQuota(path, int64(len(r.Data)), 1); code != proto.OK {
 		return dst, code
 	}
+	if !p.fits(dst, len(path)+len(r.Data)+len(p.aclBuf)) {
+		return dst, proto.ErrMarshalling
+	}
 
 	cversion := parent.Cversion + 1
 	body := proto.TxnBody{Path: path, Data: r.Data, ACL: p.aclBuf, Ephemeral: isEphemeral(r.Flags), ParentCversion: cversion, TTLms: r.TTLms}
@@ -245,6 +248,9 @@ func (p *Preparer) setACL(dst []byte, r *proto.SetACLRequest) ([]byte, proto.Err
 	version, code := nextVersion(p.node.Aversion, r.Version)
 	if code != proto.OK {
 		return dst, code
+	}
+	if !p.fits(dst, len(r.Path)+len(p.aclBuf)) {
+		return dst, proto.ErrMarshalling
 	}
 	nr := p.change(&p.node)
 	nr.Aversion = version

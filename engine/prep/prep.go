@@ -60,8 +60,9 @@ type Options struct {
 	LogCreate2InMultiAsCreate bool
 	ReconfigEnabled           bool         // (reconfigEnabled)
 	Reconfigurer              Reconfigurer // nil on a standalone server
-	// BufferMaxBytes bounds every buffer and string of a request: jute.maxbuffer plus its extra
-	// size. 0 leaves the length of the request as the bound.
+	// BufferMaxBytes is jute.maxbuffer plus its extra size. It bounds every buffer and string of
+	// a request, and what lists that "auth" entries make longer may add up to in a transaction:
+	// Java's learners take no longer one (quorum protocol, section 4.1). 0 is no bound.
 	BufferMaxBytes int
 }
 
@@ -95,6 +96,7 @@ type Preparer struct {
 	zxid    proto.Zxid
 	nowMs   int64
 	inMulti bool
+	body    int // where the body starts in dst
 
 	// Kept between requests so that none allocates.
 	node, parent view
@@ -162,12 +164,10 @@ func (p *Preparer) Prepare(dst []byte, req *Request, nowMs int64) (out []byte, z
 	dst, start := proto.BeginProposal(dst, p.zxid)
 	h := proto.TxnHeader{SessionID: req.Session, Cxid: req.Xid, Zxid: p.zxid, TimeMs: nowMs, Type: req.Op}
 	dst = h.Append(dst)
-	body := len(dst)
+	p.body = len(dst)
 	dst, code = p.prepareOp(dst)
-	if code != proto.OK && req.Op != proto.OpMulti {
-		dst = appendError(dst[:body], code)
-	} else if req.Op == proto.OpMulti && len(dst) == body {
-		dst = appendError(dst, code)
+	if code != proto.OK && (req.Op != proto.OpMulti || len(dst) == p.body) {
+		dst = appendError(dst[:p.body], code)
 	} else if p.treeOpts.Digest {
 		dst = proto.AppendTxnDigest(dst, p.digest)
 	}
@@ -240,6 +240,14 @@ func (p *Preparer) prepareOp(dst []byte) ([]byte, proto.ErrCode) {
 	// A top-level check ends here, too: its transaction could not be read back
 	// (client protocol, section 14).
 	return dst, proto.ErrUnimplemented
+}
+
+// fits tells whether the transaction can take an operation with a list, of this many bytes in
+// path, data and list; see Options.BufferMaxBytes. Other operations are never much longer than
+// in their request.
+func (p *Preparer) fits(dst []byte, bytes int) bool {
+	const otherBytes = proto.TxnHeaderBytes + 64 // headers, lengths, versions, digest
+	return p.opts.BufferMaxBytes <= 0 || len(dst)-p.body+bytes+otherBytes <= p.opts.BufferMaxBytes
 }
 
 // find looks a path up in the overlay and, failing that, in the tree. If it tells of no node,
