@@ -10,6 +10,7 @@ import (
 	"zabra.dev/zabra/netpoll"
 	"zabra.dev/zabra/server/config"
 	"zabra.dev/zabra/wal"
+	"zabra.dev/zabra/wal/walfs"
 )
 
 // Options are what a Server needs to know. FromConfig fills them in from a configuration file;
@@ -45,6 +46,7 @@ type Options struct {
 	Auth                                        auth.Options
 	EnforceSchemes                              string // comma list; empty: none is demanded
 	WAL                                         wal.Options
+	LogFS                                       walfs.FS // of the log; nil: the host's
 	SnapCount                                   int
 	SnapSizeLimitBytes                          int64
 	SnapRetainCount                             int

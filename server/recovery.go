@@ -27,10 +27,10 @@ const progressInterval = 5 * time.Second
 
 // recoverData opens the image store and the log and rebuilds the tree: one ordered scan of the
 // image, then the transactions behind it.
-func recoverData(s *Server) (rec *recovered, err error) {
+func recoverData(s *Server) (_ *recovered, err error) {
 	began := time.Now()
 	r := &replica{srv: s, wake: make(chan struct{}, 1)}
-	rec = &recovered{replica: r}
+	rec := &recovered{replica: r}
 	rec.store, err = snapshot.Open(vfs.Default, s.opts.DataDir, snapshot.Options{Logger: storeLogger{s.log}, OnFatal: s.fatal})
 	if err != nil {
 		return nil, err
@@ -63,7 +63,11 @@ func recoverData(s *Server) (rec *recovered, err error) {
 			"File size is %d bytes. See the ZooKeeper troubleshooting guide", took.Milliseconds(), segmentBytes))
 	}
 	opts.Logf = func(format string, args ...any) { s.log.Info(fmt.Sprintf(format, args...)) }
-	if r.wal, err = wal.Open(walfs.OS{}, s.opts.LogDir, opts); err != nil {
+	var logFS walfs.FS = walfs.OS{}
+	if s.opts.LogFS != nil {
+		logFS = s.opts.LogFS
+	}
+	if r.wal, err = wal.Open(logFS, s.opts.LogDir, opts); err != nil {
 		return nil, fmt.Errorf("server: open log: %w", err)
 	}
 	if err = replay(s, rec.engine, r.wal); err != nil {
