@@ -16,6 +16,8 @@ import "zabra.dev/zabra/engine/arena"
 // between; in the old one this holds from the cursor on.
 type index struct {
 	cur, old table
+	next     table  // for the time after cur, or empty
+	touched  int    // pages of next that have memory
 	moved    uint32 // old slots before this one are empty
 	live     int
 }
@@ -30,6 +32,8 @@ const (
 	// indexMoveSlots is how many slots of the old table each change moves. A new table takes
 	// 0.425 n entries before it is as full as its predecessor, whose n slots are then long gone.
 	indexMoveSlots = 16
+	// indexNextDen: the next table is mapped when a table has 1/16 of its slots to go.
+	indexNextDen = 16
 	// A table is full at 13/16: linear probing then looks at about three slots for a hit and
 	// fifteen for a miss; with the growth of 1.5 the mean is about 2/3 full, 12 bytes an entry.
 	indexFullNum, indexFullDen = 13, 16
@@ -93,8 +97,11 @@ func (p *probe) next() uint32 {
 // insert adds an entry; it does not look for an equal one.
 func (x *index) insert(h, ref uint32) {
 	x.live++
-	if uint64(x.live)*indexFullDen > uint64(x.cur.n)*indexFullNum {
+	full := int(uint64(x.cur.n) * indexFullNum / indexFullDen)
+	if x.live > full {
 		x.grow()
+	} else if early := int(x.cur.n / indexNextDen); x.live > full-early {
+		x.prepare(x.live-(full-early), early)
 	}
 	x.move()
 	x.cur.put(uint64(h)<<32 | uint64(ref))
@@ -111,13 +118,25 @@ func (t *table) put(s uint64) {
 	slots[pos] = s
 }
 
+// prepare maps the next table and touches the done-th of steps parts of its memory.
+func (x *index) prepare(done, steps int) {
+	if x.next.n == 0 {
+		x.next, x.touched = newTable(x.cur.n+x.cur.n/2), 0
+	}
+	for pages := x.next.slots.Pages(); x.touched < pages*done/steps; x.touched++ {
+		x.next.slots.Touch(x.touched)
+	}
+}
+
 func (x *index) grow() {
 	for x.old.n != 0 { // cannot happen by insertions alone, see indexMoveSlots
 		x.move()
 	}
-	n := max(indexMinSlots, x.cur.n+x.cur.n/2)
+	if x.next.n == 0 {
+		x.next = newTable(max(indexMinSlots, x.cur.n+x.cur.n/2))
+	}
 	x.old, x.moved = x.cur, 0
-	x.cur = newTable(n)
+	x.cur, x.next = x.next, table{}
 }
 
 // move carries some slots of the old table over.
@@ -193,12 +212,15 @@ func (t *table) after(pos uint32) uint32 {
 	return pos
 }
 
-// mappedBytes returns the address space of both tables.
-func (x *index) mappedBytes() int64 { return x.cur.slots.MappedBytes() + x.old.slots.MappedBytes() }
+// mappedBytes returns the address space of all tables.
+func (x *index) mappedBytes() int64 {
+	return x.cur.slots.MappedBytes() + x.old.slots.MappedBytes() + x.next.slots.MappedBytes()
+}
 
 func (x *index) release() {
 	x.cur.slots.Release()
 	x.old.slots.Release()
+	x.next.slots.Release()
 	*x = index{}
 }
 

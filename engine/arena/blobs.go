@@ -6,8 +6,9 @@ import (
 	"math/bits"
 )
 
-// A Ref addresses a blob within its Blobs: the slot of its chunk in the high bits, the
-// granule within the chunk in the low bits. 0 is no blob.
+// A Ref addresses a blob within its Blobs. Together with the length, which tells whether the
+// blob is small, it is the slot of a chunk in the high bits and a granule within the chunk
+// in the low bits, or the number of a big blob. 0 is no blob.
 type Ref uint32
 
 // Blobs allocates byte strings. A blob of up to blobSmallMaxBytes lives in a cell of its
@@ -22,48 +23,47 @@ type Blobs struct {
 	granuleBits uint
 	slotBits    uint // granules of a chunk, log2
 	chunks      []chunk
-	freeSlots   []uint32 // slots of chunks that went back
+	freeSlots   []uint32 // of chunks that went back
 	classes     []class
-	used        int64
-	allocated   int64
-	touched     int64
-	mapped      int64
+	big         [][]byte // 0 is never used
+	freeBig     []uint32
+	usage       Usage
 }
 
 type class struct {
 	cellBytes uint32
 	partial   uint32 // head of the list of chunks with a free cell; 0 = none
+	chunks    uint32 // number of chunks
 }
 
 // chunk is the memory behind a slot. Slot 0 is never used, so that Ref 0 and slot 0 can
 // mean none.
 type chunk struct {
 	mem        []byte
-	class      int32  // bigClass for a blob of its own
+	class      uint32
 	free       uint32 // 1 + byte offset of the first free cell, 0 = none
 	bump       uint32 // byte offset of the first cell never used
 	live       uint32 // cells in use
 	prev, next uint32 // neighbours in the class's partial list
 	listed     bool   // whether in that list
+	huge       bool   // resident as a whole
 }
-
-const bigClass = -1
 
 // classSteps is the number of classes between two powers of two.
 const classSteps = 16
 
 // NewBlobs returns an allocator whose cells are multiples of granuleBytes, a power of two
 // from 4 to 4096: small ones fit small blobs better, large ones can address more
-// (2^32 granules in all: 32 GiB at 8 bytes, 64 GiB at 16).
+// (2^32 granules in all: 32 GiB at 8 bytes, 64 GiB at 16; big blobs come on top).
 func NewBlobs(granuleBytes int) *Blobs {
 	if granuleBytes < 4 || granuleBytes > 4096 || granuleBytes&(granuleBytes-1) != 0 {
 		panic(fmt.Sprintf("arena: granule of %d bytes", granuleBytes))
 	}
 	b := &Blobs{granuleBits: uint(bits.TrailingZeros(uint(granuleBytes)))}
 	b.slotBits = uint(bits.TrailingZeros(blobChunkBytes)) - b.granuleBits
-	b.chunks = make([]chunk, 1)
-	for g := 1; ; g++ {
-		size := b.cellBytes(g - 1)
+	b.chunks, b.big = make([]chunk, 1), make([][]byte, 1)
+	for c := 0; ; c++ {
+		size := b.cellBytes(c)
 		b.classes = append(b.classes, class{cellBytes: uint32(size)})
 		if size >= blobSmallMaxBytes {
 			return b
@@ -72,13 +72,13 @@ func NewBlobs(granuleBytes int) *Blobs {
 }
 
 // classOf returns the class whose cells hold n > 0 bytes.
-func (b *Blobs) classOf(n int) int {
+func (b *Blobs) classOf(n int) uint32 {
 	g := uint(n-1) >> b.granuleBits // granules less one
 	if g < classSteps {
-		return int(g)
+		return uint32(g)
 	}
 	shift := uint(bits.Len(g)) - 5 // leaves the top five bits: 16..31
-	return int(shift)<<4 + int(g>>shift)
+	return uint32(shift<<4 + g>>shift)
 }
 
 // cellBytes is the size of class c: the largest n with classOf(n) == c.
@@ -93,7 +93,7 @@ func (b *Blobs) cellBytes(c int) int {
 
 // Alloc returns a blob of n > 0 bytes with undefined contents.
 func (b *Blobs) Alloc(n int) Ref {
-	b.used += int64(n)
+	b.usage.UsedBytes += int64(n)
 	if n > blobSmallMaxBytes {
 		return b.allocBig(n)
 	}
@@ -105,7 +105,7 @@ func (b *Blobs) Alloc(n int) Ref {
 	}
 	c := &b.chunks[slot]
 	size := cl.cellBytes
-	b.allocated += int64(size)
+	b.usage.AllocatedBytes += int64(size)
 	var off uint32
 	if c.free != 0 {
 		off = c.free - 1
@@ -116,7 +116,9 @@ func (b *Blobs) Alloc(n int) Ref {
 	} else {
 		off = c.bump
 		c.bump += size
-		b.touched += int64(size)
+		if !c.huge {
+			b.usage.TouchedBytes += int64(size)
+		}
 	}
 	c.live++
 	if c.free == 0 && int(c.bump+size) > len(c.mem) {
@@ -127,20 +129,30 @@ func (b *Blobs) Alloc(n int) Ref {
 
 func (b *Blobs) ref(slot, off uint32) Ref { return Ref(slot<<b.slotBits | off>>b.granuleBits) }
 
-// locate splits a Ref into its slot and byte offset.
+// locate splits the Ref of a small blob into its slot and byte offset.
 func (b *Blobs) locate(r Ref) (slot, off uint32) {
 	return uint32(r) >> b.slotBits, uint32(r) & (1<<b.slotBits - 1) << b.granuleBits
 }
 
 func (b *Blobs) allocBig(n int) Ref {
-	slot := b.takeSlot()
 	// Rounded as the kernel does, so that the report is true.
-	mem := mapMemory((n + 4095) &^ 4095)
-	b.chunks[slot] = chunk{mem: mem, class: bigClass, live: 1}
-	b.allocated += int64(len(mem))
-	b.touched += int64(len(mem))
-	b.mapped += int64(len(mem))
-	return b.ref(slot, 0)
+	mem := mapMemory((n+4095)&^4095, true)
+	b.countBig(mem, 1)
+	if k := len(b.freeBig); k > 0 {
+		i := b.freeBig[k-1]
+		b.freeBig = b.freeBig[:k-1]
+		b.big[i] = mem
+		return Ref(i)
+	}
+	b.big = append(b.big, mem)
+	return Ref(len(b.big) - 1)
+}
+
+func (b *Blobs) countBig(mem []byte, sign int64) {
+	n := sign * int64(len(mem))
+	b.usage.AllocatedBytes += n
+	b.usage.TouchedBytes += n
+	b.usage.MappedBytes += n
 }
 
 func (b *Blobs) takeSlot() uint32 {
@@ -157,10 +169,17 @@ func (b *Blobs) takeSlot() uint32 {
 	return slot
 }
 
-func (b *Blobs) addChunk(ci int) uint32 {
+func (b *Blobs) addChunk(ci uint32) uint32 {
 	slot := b.takeSlot()
-	b.chunks[slot] = chunk{mem: mapMemory(blobChunkBytes), class: int32(ci)}
-	b.mapped += blobChunkBytes
+	cl := &b.classes[ci]
+	// A class's first chunk has small pages, for the many classes that stay small.
+	huge := cl.chunks > 0 && blobChunkBytes >= hugePageBytes
+	cl.chunks++
+	b.chunks[slot] = chunk{mem: mapMemory(blobChunkBytes, huge), class: ci, huge: huge}
+	b.usage.MappedBytes += blobChunkBytes
+	if huge {
+		b.usage.TouchedBytes += blobChunkBytes
+	}
 	b.list(slot)
 	return slot
 }
@@ -188,44 +207,42 @@ func (b *Blobs) unlist(slot uint32) {
 	c.prev, c.next, c.listed = 0, 0, false
 }
 
-// Bytes lends the n bytes of blob r, as many as it was allocated with or fewer, until
-// Free(r) or Release. The writer may change them.
+// Bytes lends the n bytes of blob r, which must be its length, until Free(r) or Release. The
+// writer may change them.
 func (b *Blobs) Bytes(r Ref, n int) []byte {
+	if n > blobSmallMaxBytes {
+		return b.big[r][:n:n]
+	}
 	slot, off := b.locate(r)
-	if Checked && (r == 0 || int(slot) >= len(b.chunks) || b.chunks[slot].mem == nil) {
-		panic(fmt.Sprintf("arena: no blob %#x", uint32(r)))
+	if Checked && (r == 0 || int(slot) >= len(b.chunks) || b.chunks[slot].mem == nil || b.chunks[slot].class != b.classOf(n)) {
+		panic(fmt.Sprintf("arena: no blob %#x of %d bytes", uint32(r), n))
 	}
 	end := int(off) + n
 	return b.chunks[slot].mem[off:end:end]
 }
 
-// Free takes blob r back. n must be the length it was allocated with (or last resized to).
+// Free takes blob r back; n is its length.
 func (b *Blobs) Free(r Ref, n int) {
-	slot, off := b.locate(r)
-	c := &b.chunks[slot]
-	b.used -= int64(n)
-	if c.class == bigClass {
-		b.allocated -= int64(len(c.mem))
-		b.touched -= int64(len(c.mem))
-		b.dropChunk(slot)
+	b.usage.UsedBytes -= int64(n)
+	if n > blobSmallMaxBytes {
+		b.countBig(b.big[r], -1)
+		unmapMemory(b.big[r])
+		b.big[r] = nil
+		b.freeBig = append(b.freeBig, uint32(r))
 		return
 	}
+	slot, off := b.locate(r)
+	c := &b.chunks[slot]
 	size := b.classes[c.class].cellBytes
 	if Checked {
-		if got := b.classOf(n); got != int(c.class) || off%size != 0 || off >= c.bump || c.live == 0 {
+		if got := b.classOf(n); got != c.class || off%size != 0 || off >= c.bump || c.live == 0 {
 			panic(fmt.Sprintf("arena: freeing blob %#x of %d bytes, which class %d does not hold", uint32(r), n, c.class))
 		}
 		poison(c.mem[off : off+size])
 	}
-	b.allocated -= int64(size)
+	b.usage.AllocatedBytes -= int64(size)
 	c.live--
-	if c.live == 0 && (c.prev != 0 || c.next != 0 || !c.listed && b.classes[c.class].partial != 0) {
-		// Another chunk of the class has room, so alternating Alloc and Free does not map and
-		// unmap each time.
-		if c.listed {
-			b.unlist(slot)
-		}
-		b.touched -= int64(c.bump)
+	if c.live == 0 && b.hasRoomBeside(slot) {
 		b.dropChunk(slot)
 		return
 	}
@@ -236,10 +253,28 @@ func (b *Blobs) Free(r Ref, n int) {
 	}
 }
 
+// hasRoomBeside tells whether another chunk of the class has a free cell. An empty chunk
+// stays otherwise, so that alternating Alloc and Free does not map and unmap each time.
+func (b *Blobs) hasRoomBeside(slot uint32) bool {
+	c := &b.chunks[slot]
+	first := b.classes[c.class].partial
+	return first != 0 && (first != slot || c.next != 0)
+}
+
 func (b *Blobs) dropChunk(slot uint32) {
-	b.mapped -= int64(len(b.chunks[slot].mem))
-	unmapMemory(b.chunks[slot].mem)
-	b.chunks[slot] = chunk{}
+	c := &b.chunks[slot]
+	if c.listed {
+		b.unlist(slot)
+	}
+	b.classes[c.class].chunks--
+	b.usage.MappedBytes -= blobChunkBytes
+	if c.huge {
+		b.usage.TouchedBytes -= blobChunkBytes
+	} else {
+		b.usage.TouchedBytes -= int64(c.bump)
+	}
+	unmapMemory(c.mem)
+	*c = chunk{}
 	b.freeSlots = append(b.freeSlots, slot)
 }
 
@@ -248,7 +283,7 @@ func (b *Blobs) dropChunk(slot uint32) {
 // returned Ref differs.
 func (b *Blobs) Resize(r Ref, old, n int) Ref {
 	if old <= blobSmallMaxBytes && n <= blobSmallMaxBytes && b.classOf(old) == b.classOf(n) {
-		b.used += int64(n - old)
+		b.usage.UsedBytes += int64(n - old)
 		return r
 	}
 	b.Free(r, old)
@@ -256,15 +291,18 @@ func (b *Blobs) Resize(r Ref, old, n int) Ref {
 }
 
 // Usage reports bytes; Allocated less Used is what rounding to classes wastes.
-func (b *Blobs) Usage() Usage {
-	return Usage{UsedBytes: b.used, AllocatedBytes: b.allocated, TouchedBytes: b.touched, MappedBytes: b.mapped}
-}
+func (b *Blobs) Usage() Usage { return b.usage }
 
 // Release gives all memory back; the Blobs is empty again.
 func (b *Blobs) Release() {
 	for i := range b.chunks {
 		if b.chunks[i].mem != nil {
 			unmapMemory(b.chunks[i].mem)
+		}
+	}
+	for _, mem := range b.big {
+		if mem != nil {
+			unmapMemory(mem)
 		}
 	}
 	*b = *NewBlobs(1 << b.granuleBits)

@@ -2,10 +2,6 @@ package arena
 
 import "unsafe"
 
-// regionPageBytes is the step in which parts of a Region can be given back: a multiple of
-// every page size in use.
-const regionPageBytes = 64 << 10
-
 // A Region is one zeroed mapping of values of type T, which must be free of pointers.
 type Region[T any] struct {
 	Values []T
@@ -16,20 +12,26 @@ type Region[T any] struct {
 // NewRegion maps n > 0 values.
 func NewRegion[T any](n int) Region[T] {
 	var zero T
-	mem := mapMemory(n * int(unsafe.Sizeof(zero)))
+	mem := mapMemory(n*int(unsafe.Sizeof(zero)), true)
 	return Region[T]{Values: unsafe.Slice((*T)(unsafe.Pointer(&mem[0])), n), memory: mem}
 }
 
 // DropBefore tells that the values before index i will not be read again but as zeroes. It
-// gives their memory back in larger steps, so that the final Release is short.
+// gives their memory back by huge pages, so that the final Release is short.
 func (r *Region[T]) DropBefore(i int) {
-	const step = 16 * regionPageBytes
 	var zero T
-	end := i * int(unsafe.Sizeof(zero)) &^ (regionPageBytes - 1)
-	if end-r.gone >= step {
+	if end := i * int(unsafe.Sizeof(zero)) &^ (hugePageBytes - 1); end > r.gone {
 		adviseUnused(r.memory[r.gone:end])
 		r.gone = end
 	}
+}
+
+// Pages returns the number of steps in which Touch goes through the region.
+func (r *Region[T]) Pages() int { return (len(r.memory) + hugePageBytes - 1) / hugePageBytes }
+
+// Touch makes the kernel back step i, 0 <= i < Pages(), now and not at the first use.
+func (r *Region[T]) Touch(i int) {
+	adviseNeeded(r.memory[i*hugePageBytes : min(len(r.memory), (i+1)*hugePageBytes)])
 }
 
 // MappedBytes returns the address space in use, less what DropBefore gave back.

@@ -45,7 +45,8 @@ func (s *Slab[T]) Alloc() uint32 {
 
 func (s *Slab[T]) grow() {
 	var zero T
-	mem := mapMemory(slabChunkRecords * int(unsafe.Sizeof(zero)))
+	// The first chunk has small pages, for the many slabs that stay small.
+	mem := mapMemory(slabChunkRecords*int(unsafe.Sizeof(zero)), len(s.chunks) > 0)
 	s.memory = append(s.memory, mem)
 	s.chunks = append(s.chunks, (*[slabChunkRecords]T)(unsafe.Pointer(&mem[0])))
 }
