@@ -374,10 +374,15 @@ func (r *raw) delta(zxid int64) string {
 	return fmt.Sprintf("%+d", d)
 }
 
-// rel prints a zxid of a record against the zxid of the reply that carries it.
+// rel prints a zxid of a record against the zxid of the reply that carries it. What is far
+// back is only "old": a request in between that consumes a zxid with one server and none
+// with another is reported where it happens, not in every stat after it.
 func rel(zxid, at int64) string {
-	if zxid <= 0 {
+	switch {
+	case zxid <= 0:
 		return fmt.Sprint(zxid)
+	case at-zxid > 12:
+		return "old"
 	}
 	return fmt.Sprintf("@%+d", zxid-at)
 }

@@ -86,8 +86,20 @@ func checkKnown(t *testing.T, refs []kind) {
 		at[r] = true
 	}
 	for _, k := range knownDifferences {
-		if !k.used && at[k.Server] {
+		if !k.used && at[k.Server] && !k.aboutLeftOut() {
 			t.Errorf("known difference is not seen any more: %s %q %s: %s", k.Tour, k.Step, k.Server, k.Reason)
 		}
 	}
+}
+
+// aboutLeftOut reports whether the row may be about a tour that did not run.
+func (k *known) aboutLeftOut() bool {
+	for _, to := range tours {
+		for _, n := range to.needs {
+			if !have(n) && whole(k.Tour, to.name) {
+				return true
+			}
+		}
+	}
+	return false
 }
