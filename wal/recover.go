@@ -20,7 +20,7 @@ type Recovery struct {
 	TornBytes int64
 	// TornSegment is the file that was cut.
 	TornSegment string
-	// Sealed is true if the log was closed in good order, or was empty.
+	// Sealed is true if the log was closed in good order, or is new.
 	Sealed bool
 }
 
@@ -139,16 +139,13 @@ func (w *WAL) recoverNewest(s *segment) error {
 		return err
 	}
 	s.last = t.last
-	w.recovery.Sealed = t.sealed || (s.empty() && t.tornBytes == 0)
+	w.recovery.Sealed = t.sealed
 	if t.tornBytes > 0 {
 		w.recovery.TornBytes, w.recovery.TornSegment = t.tornBytes, s.name
 		w.opts.Logf("wal: segment %s: cut %d bytes of an unfinished write at offset %d, last zxid 0x%x",
 			s.name, t.tornBytes, t.last.end, t.last.zxid)
 	}
-	if s.empty() {
-		return nil
-	}
-	if !t.sealed {
+	if !t.sealed && !s.empty() {
 		// The newest group is the only one whose sync may not have happened, or may have
 		// failed: then the page cache has it, and the disk does not and never will, unless
 		// it is written again.

@@ -22,14 +22,6 @@ func (w *WAL) roll(size int64) error {
 	if err != nil {
 		return err
 	}
-	w.mu.Lock()
-	state, spares := w.state, len(w.spares)
-	w.mu.Unlock()
-	if state == StateNoSpace && spares > 0 {
-		w.setState(StateReady, nil)
-	} else if state == StateNoSpace {
-		w.setState(StateLowSpace, nil) // until the tidier finds space for a spare
-	}
 	w.wakeTidier()
 	return w.discard(dropped)
 }

@@ -145,6 +145,7 @@ func (w *WAL) writeGroup() error {
 	w.stats.Records += g.records
 	w.stats.Bytes += bytes
 	w.stats.Batches += int64(g.batches)
+	wasStuck, spares := w.state == StateNoSpace, len(w.spares)
 	wakeTidier := false
 	if w.tidyAfter > 0 {
 		w.tidyAfter -= bytes
@@ -152,6 +153,11 @@ func (w *WAL) writeGroup() error {
 	}
 	w.mu.Unlock()
 
+	if wasStuck && spares == 0 {
+		w.setState(StateLowSpace, nil) // until the tidier finds space for a spare
+	} else if wasStuck {
+		w.setState(StateReady, nil)
+	}
 	if w.opts.OnDurable != nil {
 		w.opts.OnDurable(g.zxid)
 	}
@@ -250,7 +256,7 @@ func (w *WAL) finish() error {
 	if err := w.sync(); err != nil {
 		return err
 	}
-	if out.file == nil || out.off == dataStart {
+	if out.file == nil {
 		return nil
 	}
 	if err := writeSeal(out.file, out.seg, out.seg.last); err != nil {
