@@ -129,7 +129,8 @@ func newBench(t *testing.T, config string) *bench {
 		}
 	}
 	b.write("srv/conf/zoo.cfg", config)
-	b.env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + b.dir, "HOSTNAME=vm", "ZOO_LOG_DIR=" + b.path("srv/log")}
+	b.env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + b.dir, "HOSTNAME=vm", "ZOO_LOG_DIR=" + b.path("srv/log"),
+		"GORACE=atexit_sleep_ms=0"} // or each process sleeps for a second at its end under the race detector
 	t.Cleanup(b.killServer)
 	return b
 }
@@ -159,28 +160,49 @@ type result struct {
 	exit     int
 }
 
-// run calls a script in a process of its own, as a shell would. Extra words NAME=VALUE before the first
-// other one go into the environment.
+// fill splits the words of a command line: NAME=VALUE before the first other word go into the environment.
+func (b *bench) fill(words []string) (args, env []string) {
+	env = append(env, b.env...)
+	for i, w := range words {
+		w = strings.ReplaceAll(w, "ROOT", b.dir)
+		if len(args) == 0 && strings.Contains(w, "=") {
+			env = append(env, w)
+			continue
+		}
+		if len(args) == 0 {
+			w = b.path("opt/bin/" + words[i])
+		}
+		args = append(args, w)
+	}
+	return args, env
+}
+
+func (b *bench) result(stdout, stderr *bytes.Buffer, exit int) result {
+	clean := func(s *bytes.Buffer) string { return strings.ReplaceAll(s.String(), b.dir, "ROOT") }
+	return result{out: clean(stdout), err: clean(stderr), exit: exit}
+}
+
+// run calls a script in this process; the servers it starts are processes.
 func (b *bench) run(words ...string) result {
 	b.t.Helper()
-	env := append([]string(nil), b.env...)
-	for len(words) > 0 && strings.Contains(words[0], "=") && !strings.HasPrefix(words[0], "-") {
-		env, words = append(env, strings.ReplaceAll(words[0], "ROOT", b.dir)), words[1:]
-	}
-	args := make([]string, len(words))
-	for i, w := range words {
-		args[i] = strings.ReplaceAll(w, "ROOT", b.dir)
-	}
-	cmd := exec.Command(b.path("opt/bin/"+args[0]), args[1:]...)
-	cmd.Env, cmd.Dir = env, b.dir
+	args, env := b.fill(words)
 	var stdout, stderr bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	exit := Main(args, env, &stdout, &stderr)
+	return b.result(&stdout, &stderr, exit)
+}
+
+// runProcess calls a script in a process of its own, as a shell would.
+func (b *bench) runProcess(words ...string) result {
+	b.t.Helper()
+	args, env := b.fill(words)
+	var stdout, stderr bytes.Buffer
+	cmd := exec.Cmd{Path: args[0], Args: args, Env: env, Dir: b.dir, Stdout: &stdout, Stderr: &stderr}
 	err := cmd.Run()
 	var exit *exec.ExitError
 	if err != nil && !errors.As(err, &exit) {
 		b.t.Fatal(err)
 	}
-	return result{out: strings.ReplaceAll(stdout.String(), b.dir, "ROOT"), err: strings.ReplaceAll(stderr.String(), b.dir, "ROOT"), exit: cmd.ProcessState.ExitCode()}
+	return b.result(&stdout, &stderr, cmd.ProcessState.ExitCode())
 }
 
 // expect checks standard output and exit code, and that each of inErr stands in standard error.
@@ -196,14 +218,19 @@ func (b *bench) expect(r result, exit int, out string, inErr ...string) {
 	}
 }
 
+// server calls zkServer.sh for the bench's configuration directory.
 func (b *bench) server(words ...string) result {
 	b.t.Helper()
+	return b.run(serverWords(words)...)
+}
+
+func serverWords(words []string) []string {
 	i := 0
 	for i < len(words) && strings.Contains(words[i], "=") {
 		i++
 	}
 	all := append(append([]string(nil), words[:i]...), ServerName, "--config", "ROOT/srv/conf")
-	return b.run(append(all, words[i:]...)...)
+	return append(all, words[i:]...)
 }
 
 // pid returns the content of the pid file.

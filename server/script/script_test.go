@@ -357,6 +357,7 @@ func TestInitialize(t *testing.T) {
 func TestNoConfig(t *testing.T) {
 	b := newBench(t, standardConfig)
 	b.env = slices.DeleteFunc(b.env, func(s string) bool { return strings.HasPrefix(s, "ZOO_LOG_DIR=") })
+	t.Chdir(b.dir)
 	b.expect(b.run(ServerName, "start"), 0, "Starting zookeeper ... STARTED\n", "Using config: ROOT/opt/bin/../conf/zoo.cfg\n")
 	text, err := os.ReadFile(b.path("zabra-data/zookeeper_server.pid"))
 	if err != nil {
@@ -398,6 +399,7 @@ func TestForeground(t *testing.T) {
 		t.Errorf("exit %d", code)
 	}
 	for _, noexec := range []string{"ZOO_NOEXEC=1", "ZOO_NOEXEC="} {
-		b.expect(b.server("STANDIN=die", noexec, "start-foreground"), 2, "", "Invalid config, exiting abnormally")
+		words := serverWords([]string{"STANDIN=die", noexec, "start-foreground"})
+		b.expect(b.runProcess(words...), 2, "", "Invalid config, exiting abnormally")
 	}
 }

@@ -82,7 +82,7 @@ func TestTranscript(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		r := b.run(append(env, words...)...)
+		r := b.runProcess(append(env, words...)...)
 		wantOut, wantErr, wantExit := s.out, s.err, s.exit
 		if !initializing {
 			switch words[len(words)-1] {
