@@ -254,8 +254,7 @@ func TestCompletion(t *testing.T) {
 	f := &fakeServer{}
 	startFake(t, f, listen(t), func(op proto.OpCode, body []byte) (proto.ErrCode, []byte) {
 		d := jute.NewDecoder(body, 0)
-		path := string(d.Buffer())
-		names := map[string][]string{"/": {"app", "apple", "zoo"}, "/zoo": {"keeper", "ü"}}[path]
+		names := map[string][]string{"/": {"app", "apple", "zoo"}, "/zoo": {"keeper", "ü"}}[string(d.Buffer())]
 		if op == proto.OpExists {
 			return proto.OK, (&proto.Stat{NumChildren: int32(len(names))}).Append(nil)
 		}

@@ -260,13 +260,19 @@ func (c *Client) GetAllChildrenNumber(ctx context.Context, path string) (n int, 
 }
 
 // GetEphemerals returns the ephemerals of this session whose path starts with prefix, a
-// plain string prefix; "/" is all of them.
+// plain string prefix; "/" is all of them that the chroot holds.
 func (c *Client) GetEphemerals(ctx context.Context, prefix string) (paths []string, err error) {
 	err = c.do(ctx, newCall(proto.OpGetEphemerals, prefix, c.pathBody(prefix)), func(d *jute.Decoder) { paths = decodeStrings(d) })
-	for i := range paths {
-		paths[i] = c.fromServer(paths[i])
+	if c.chroot == "" {
+		return paths, err
 	}
-	return paths, err
+	inside := paths[:0]
+	for _, p := range paths {
+		if p == c.chroot || strings.HasPrefix(p, c.chroot+"/") { // "/root2" starts with "/root", too
+			inside = append(inside, c.fromServer(p))
+		}
+	}
+	return inside, err
 }
 
 // A ClientInfo is one identity of this connection as the server sees it.
