@@ -3,6 +3,7 @@ package server
 import (
 	"sync/atomic"
 
+	"zabra.dev/zabra/engine/jute"
 	"zabra.dev/zabra/engine/proto"
 	"zabra.dev/zabra/engine/watch"
 	"zabra.dev/zabra/netpoll"
@@ -233,4 +234,9 @@ func (c *clientConn) established(id proto.SessionID, readOnly bool) {
 	c.state = connEstablished
 	c.resume = true
 	c.markDirty()
+}
+
+// decodeBody starts a decoder with the limits that requests have.
+func (c *clientConn) decodeBody(body []byte) jute.Decoder {
+	return jute.NewDecoder(body, c.loop.srv.opts.FieldMaxBytes)
 }

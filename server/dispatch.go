@@ -5,6 +5,7 @@ import (
 
 	"zabra.dev/zabra/engine/auth"
 	"zabra.dev/zabra/engine/jute"
+	"zabra.dev/zabra/engine/prep"
 	"zabra.dev/zabra/engine/proto"
 	"zabra.dev/zabra/netpoll"
 )
@@ -140,7 +141,7 @@ func (c *clientConn) request(frame []byte, b *batch, nowNs int64) bool {
 	case proto.OpCreate, proto.OpCreate2, proto.OpCreateContainer, proto.OpCreateTTL, proto.OpDelete, proto.OpSetData,
 		proto.OpSetACL, proto.OpMulti, proto.OpReconfig:
 		if s.opts.EagerACLCheck {
-			if code := c.eagerACLCheck(op, body); code != proto.OK {
+			if code := prep.EagerCheck(s.engine, s.auth, op, body, c.identities, nil); code != proto.OK {
 				c.reply(xid, op, 0, code, nowNs)
 				return true
 			}

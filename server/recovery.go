@@ -31,25 +31,39 @@ func recoverData(s *Server) (_ *recovered, err error) {
 	began := time.Now()
 	r := &replica{srv: s, wake: make(chan struct{}, 1)}
 	rec := &recovered{replica: r}
-	rec.store, err = snapshot.Open(vfs.Default, s.opts.DataDir, snapshot.Options{Logger: storeLogger{s.log}, OnFatal: s.fatal})
-	if err != nil {
+	if r.wal, err = openLog(s, r); err != nil {
 		return nil, err
 	}
 	defer func() {
 		if err == nil {
 			return
 		}
-		if r.wal != nil {
-			err = errors.Join(err, r.wal.Close())
-		}
 		if rec.engine != nil {
 			err = errors.Join(err, rec.engine.Close())
 		}
-		err = errors.Join(err, rec.store.Close())
+		if rec.store != nil {
+			err = errors.Join(err, rec.store.Close())
+		}
+		err = errors.Join(err, r.wal.Close())
 	}()
+	rec.store, err = snapshot.Open(vfs.Default, s.opts.DataDir, snapshot.Options{Logger: storeLogger{s.log}, OnFatal: s.fatal})
+	if err != nil {
+		return nil, err
+	}
 	if rec.engine, err = loadImage(s, rec.store); err != nil {
 		return nil, err
 	}
+	if err = replay(s, rec.engine, r.wal); err != nil {
+		return nil, err
+	}
+	s.figures.Summary("dbinittime").Add(time.Since(began).Milliseconds())
+	s.log.Info(fmt.Sprintf("Snapshot loaded in %d ms, highest zxid is 0x%x, digest is %d",
+		time.Since(began).Milliseconds(), rec.engine.LastZxid(), int64(rec.engine.Digest())))
+	return rec, nil
+}
+
+// openLog opens the log, whose lock also keeps a second server off the data.
+func openLog(s *Server, r *replica) (*wal.WAL, error) {
 	opts := s.opts.WAL
 	opts.OnDurable = r.durable
 	opts.OnError = s.fatal
@@ -67,16 +81,11 @@ func recoverData(s *Server) (_ *recovered, err error) {
 	if s.opts.LogFS != nil {
 		logFS = s.opts.LogFS
 	}
-	if r.wal, err = wal.Open(logFS, s.opts.LogDir, opts); err != nil {
-		return nil, fmt.Errorf("server: open log: %w", err)
+	w, err := wal.Open(logFS, s.opts.LogDir, opts)
+	if err != nil {
+		return nil, fmt.Errorf("server: open log in %s: %w", s.opts.LogDir, err)
 	}
-	if err = replay(s, rec.engine, r.wal); err != nil {
-		return nil, err
-	}
-	s.figures.Summary("dbinittime").Add(time.Since(began).Milliseconds())
-	s.log.Info(fmt.Sprintf("Snapshot loaded in %d ms, highest zxid is 0x%x, digest is %d",
-		time.Since(began).Milliseconds(), rec.engine.LastZxid(), int64(rec.engine.Digest())))
-	return rec, nil
+	return w, nil
 }
 
 // loadImage scans the image into a tree, or makes an empty tree where there is no image yet.

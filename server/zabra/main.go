@@ -7,8 +7,11 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 
 	"zabra.dev/zabra/server"
+	"zabra.dev/zabra/server/cli"
+	"zabra.dev/zabra/server/script"
 )
 
 // A verb is a subcommand.
@@ -20,11 +23,19 @@ type verb struct {
 func verbs() []verb {
 	return []verb{
 		{"server", "[CFG | PORT DATADIR [TICKTIME [MAXCNXNS]]]", "run one server in the foreground; without CFG a standalone server on port 2181 with data in ./zabra-data", runServer},
+		{"zkServer", "{start|stop|restart|status|...} [CFG]", "what zkServer.sh does", runScript},
+		{"cli", "[-server HOST:PORT] [COMMAND]", "what zkCli.sh does", runCLI},
 		{"version", "", "print the version", runVersion},
 	}
 }
 
 func main() {
+	switch name := filepath.Base(os.Args[0]); {
+	case script.Handles(name):
+		os.Exit(runScriptAs(os.Args))
+	case name == "zkCli.sh":
+		os.Exit(runCLI(os.Args[1:]))
+	}
 	os.Exit(run(os.Args[1:]))
 }
 
@@ -54,3 +65,11 @@ func runVersion([]string) int {
 	fmt.Println("Zabra, ZooKeeper " + server.Version())
 	return 0
 }
+
+func runScript(args []string) int { return runScriptAs(append([]string{"zkServer.sh"}, args...)) }
+
+func runScriptAs(argv []string) int {
+	return script.Main(argv, os.Environ(), os.Stdout, os.Stderr)
+}
+
+func runCLI(args []string) int { return cli.Main(args, os.Stdin, os.Stdout, os.Stderr) }
