@@ -6,6 +6,8 @@ import (
 	"sort"
 	"strconv"
 	"strings"
+
+	"zabra.dev/zabra/server"
 )
 
 // A command is one word of the shell.
@@ -113,7 +115,7 @@ func findCommand(name string) *command {
 }
 
 func (s *shell) version(*parsed) error {
-	fmt.Fprintln(s.out, "ZooKeeper CLI version: "+Version)
+	fmt.Fprintln(s.out, "ZooKeeper CLI version: "+server.Version())
 	return nil
 }
 

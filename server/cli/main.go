@@ -14,9 +14,6 @@ import (
 	"zabra.dev/zabra/server/client"
 )
 
-// Version is the text behind "ZooKeeper CLI version: ". The binary sets it before Main.
-var Version = "3.9.5-zabra"
-
 // maxLineBytes bounds a line of a script; data in it must fit into a request anyway.
 const maxLineBytes = 16 << 20
 
