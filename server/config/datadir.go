@@ -18,6 +18,7 @@ import (
 //	dataDir/myid, initialize, zookeeper_server.pid   as in a Java server
 //	dataDir/version-2/                               snapshots of a Java server, read by import only
 //	dataDir/zabra/FORMAT                             format and identity of the data
+//	dataDir/zabra/IMPORTING                          there while zabra import runs
 //	dataDir/zabra/image/                             the image and its metadata
 //	dataLogDir/zabra/FORMAT                          the same text; a file of its own when the directories differ
 //	dataLogDir/zabra/wal/                            log segments
@@ -30,6 +31,7 @@ const (
 	ImageDir       = "image"  // below ZabraDir in dataDir
 	WALDir         = "wal"    // below ZabraDir in dataLogDir
 	FormatFile     = "FORMAT" // below ZabraDir
+	ImportMark     = "IMPORTING"
 )
 
 // FormatVersion is the version of everything below ZabraDir that this build reads and writes.
@@ -125,6 +127,11 @@ func javaFiles(dir string) ([]string, error) {
 // leaves directories that the next call accepts. Source: spec/operations.md 1.4 (dataLogDir), 1.7
 // (datadir.autocreate).
 func (s *Storage) PrepareDirs() (Contents, error) {
+	if _, err := os.Stat(s.importMark()); err == nil {
+		return ContentsNone, &Error{ExitCode: ExitDataDir, File: s.DataDir,
+			Message: fmt.Sprintf("an import into data directory %s has not come to its end", s.DataDir),
+			Fix:     fmt.Sprintf("run zabra import again, or move %s away to start empty", filepath.Dir(s.importMark()))}
+	}
 	if err := s.checkMixUp(); err != nil {
 		return ContentsNone, err
 	}
@@ -137,28 +144,86 @@ func (s *Storage) PrepareDirs() (Contents, error) {
 			Message: fmt.Sprintf("data directory %s holds snapshots or logs of a Java server", s.DataDir),
 			Fix:     fmt.Sprintf("run: zabra import %s (the files stay as they are), or give an empty dataDir", s.DataDir)}
 	}
+	return contents, asNil(s.prepare(contents == ContentsZabra))
+}
+
+// asNil keeps a nil *Error from becoming an error that is not nil.
+func asNil(err *Error) error {
+	if err == nil {
+		return nil
+	}
+	return err
+}
+
+// prepare creates what is missing; inUse says that FORMAT is there already.
+func (s *Storage) prepare(inUse bool) *Error {
 	// The log directory is the "data directory" of Java's messages, and comes first.
 	if err := s.prepareDir(s.DataLogDir, "data", ". Please"); err != nil {
-		return contents, err
+		return err
 	}
 	if s.separate() {
 		if err := s.prepareDir(s.DataDir, "snap", ".Please"); err != nil {
-			return contents, err
+			return err
 		}
 	}
-	if contents == ContentsZabra {
+	if inUse {
 		if err := s.checkFormats(); err != nil {
-			return contents, err
+			return err
 		}
 	} else if err := s.writeFormats(); err != nil {
-		return contents, err
+		return err
 	}
 	for _, dir := range []string{s.ImagePath(), s.WALPath()} {
 		if err := mkdirAll(dir); err != nil {
-			return contents, dataDirError(err, fmt.Sprintf("make its parent writable for the user of the server (%v)", err), "Unable to create data directory %s", dir)
+			return dataDirError(err, fmt.Sprintf("make its parent writable for the user of the server (%v)", err), "Unable to create data directory %s", dir)
 		}
 	}
-	return contents, nil
+	return nil
+}
+
+func (s *Storage) importMark() string { return filepath.Join(s.DataDir, ZabraDir, ImportMark) }
+
+// PrepareForImport makes dataDir and dataLogDir ready for an import: empty, of this format, and marked, so
+// that no server starts on half of the data. Files of a Java server may be there and stay. Data of this
+// server is refused, but for what an interrupted import left, which is removed. Call FinishImport in the
+// end. Errors are as of PrepareDirs.
+func (s *Storage) PrepareForImport() error {
+	contents, err := s.Inspect()
+	if err != nil {
+		return err
+	}
+	_, markErr := os.Stat(s.importMark())
+	if contents == ContentsZabra && markErr != nil {
+		return &Error{ExitCode: ExitDataDir, File: s.DataDir,
+			Message: fmt.Sprintf("data directory %s holds data of this server already", s.DataDir),
+			Fix:     fmt.Sprintf("move %s away, or give another dataDir", filepath.Dir(s.importMark()))}
+	}
+	// The mark is the first thing there and the last to go.
+	if err := mkdirAll(filepath.Dir(s.importMark())); err != nil {
+		return dataDirError(err, fmt.Sprintf("make %s a directory that can be written to (%v)", s.DataDir, err), "Unable to create snap directory %s", filepath.Dir(s.importMark()))
+	}
+	if err := WriteFileAtomic(s.importMark(), nil, 0o644); err != nil {
+		return dataDirError(err, fmt.Sprintf("check the disk (%v)", err), "Cannot write to snap directory %s", s.DataDir)
+	}
+	for _, path := range []string{formatPath(s.DataDir), formatPath(s.DataLogDir), s.ImagePath(), s.WALPath()} {
+		if err := os.RemoveAll(path); err != nil {
+			return dataDirError(err, "make it writable", "Cannot remove %s", path)
+		}
+	}
+	return asNil(s.prepare(false))
+}
+
+// FinishImport takes away the mark: from now on a server may start on the data. The caller has synced the
+// image and the log before.
+func (s *Storage) FinishImport() error {
+	err := os.Remove(s.importMark())
+	if err == nil {
+		err = syncDir(filepath.Dir(s.importMark()))
+	}
+	if err != nil {
+		return dataDirError(err, "check the disk", "Cannot remove %s", s.importMark())
+	}
+	return nil
 }
 
 // checkMixUp refuses directories of which each holds what the other should.

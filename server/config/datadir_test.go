@@ -169,3 +169,49 @@ func TestTakeInitialize(t *testing.T) {
 		}
 	}
 }
+
+// TestImport: a server does not start on the data of an import that was interrupted, at whatever step; the
+// next import begins anew; what a Java server has left stays.
+func TestImport(t *testing.T) {
+	dir := layout(t, map[string]string{"data/version-2/snapshot.1": "", "log/version-2/log.1": "", "data/myid": "1"})
+	s := storage(dir, "data", "log")
+	for range 2 {
+		if err := s.PrepareForImport(); err != nil {
+			t.Fatal(err)
+		}
+		entries, err := os.ReadDir(s.ImagePath())
+		if err != nil || len(entries) != 0 {
+			t.Fatalf("image directory %v %v", entries, err)
+		}
+		if err := os.WriteFile(filepath.Join(s.ImagePath(), "half"), nil, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		for _, lost := range []string{"", formatPath(s.DataDir), formatPath(s.DataLogDir)} {
+			if lost != "" {
+				if err := os.Remove(lost); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if _, err := s.PrepareDirs(); ExitCodeOf(err) != ExitDataDir || !strings.Contains(err.Error(), "has not come to its end") {
+				t.Errorf("without %s: %v", lost, err)
+			}
+		}
+	}
+	if err := s.PrepareForImport(); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.FinishImport(); err != nil {
+		t.Fatal(err)
+	}
+	if contents, err := s.PrepareDirs(); err != nil || contents != ContentsZabra {
+		t.Errorf("%v %v", contents, err)
+	}
+	if err := s.PrepareForImport(); ExitCodeOf(err) != ExitDataDir || !strings.Contains(err.Error(), "holds data of this server already") {
+		t.Errorf("%v", err)
+	}
+	for _, name := range []string{"data/version-2/snapshot.1", "log/version-2/log.1", "data/myid"} {
+		if _, err := os.Stat(filepath.Join(dir, name)); err != nil {
+			t.Error(err)
+		}
+	}
+}

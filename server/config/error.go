@@ -71,8 +71,11 @@ func (e *Error) Error() string {
 	if e.Fix != "" {
 		b.WriteString("; fix: " + e.Fix)
 	}
-	return b.String()
+	return lineBreaks.Replace(b.String())
 }
+
+// lineBreaks keeps a value with line breaks from breaking the line.
+var lineBreaks = strings.NewReplacer("\n", `\n`, "\r", `\r`)
 
 // Unwrap returns the cause.
 func (e *Error) Unwrap() error { return e.Err }

@@ -103,8 +103,8 @@ func FuzzParse(f *testing.F) {
 		if (c == nil) == (err == nil) {
 			t.Fatalf("configuration %v with error %v", c, err)
 		}
-		if err != nil && ExitCodeOf(err) == ExitUnexpected && !strings.HasPrefix(err.Error(), "config: ") {
-			t.Fatalf("error %v", err)
+		if err != nil && (!strings.HasPrefix(err.Error(), "config: ") || strings.ContainsAny(err.Error(), "\r\n")) {
+			t.Fatalf("error %q", err)
 		}
 		if err == nil && c.Storage.DataDir == "" {
 			t.Fatal("accepted without a dataDir")
