@@ -2,10 +2,13 @@ package prep
 
 import (
 	"bytes"
+	"compress/gzip"
 	"encoding/binary"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"zabra.dev/zabra/engine"
@@ -17,7 +20,9 @@ import (
 // The files below testdata are recordings of Java servers (3.8.0). follower-a, follower-b,
 // upgrade and reconfig are connections of followers with their leader, NAME.c2s what the
 // follower said; session is a client of a standalone server; standalone.log is a log file
-// without its padding, and standaloneRequests what its client asked for.
+// without its padding, and standaloneRequests what its client asked for. random.requests.gz
+// are 4000 requests of random programs, some cut short, quotas among them, as sent to a
+// standalone server with extendedTypesEnabled and enforceQuota; random.log.gz is its log.
 
 func readGolden(t *testing.T, name string) []byte {
 	t.Helper()
@@ -428,4 +433,67 @@ func statTimes(answered map[int32][]byte, requests [][]byte) map[proto.Zxid]int6
 		}
 	}
 	return times
+}
+
+// TestGoldenRandom prepares random requests that were sent to a Java server, one after
+// another on four connections with different identities, and compares with its log.
+func TestGoldenRandom(t *testing.T) {
+	r := newReplay(t, auth.Options{SuperDigest: "super:lK75jTNcA+U9vtVEw5vB51mj/w4="}, Options{LogCreate2InMultiAsCreate: true, EnforceQuota: true}, 0)
+	d := jute.NewDecoder(unzip(t, "random.requests.gz"), 0)
+	for i, want := range logRecords(t, unzip(t, "random.log.gz")) {
+		v := decodeTxn(t, want)
+		req := Request{Session: d.Int64(), Xid: d.Int32(), Op: proto.OpCode(d.Int32()), TimeoutMs: v.TimeoutMs}
+		for n := d.Int32(); n > 0; n-- {
+			req.Identities = append(req.Identities, proto.Identity{Scheme: string(d.Buffer()), ID: string(d.Buffer())})
+		}
+		req.Body = d.Buffer()
+		if d.Err() != nil {
+			t.Fatalf("no request for transaction %d: %v", i, d.Err())
+		}
+		got, _ := r.prepare(&req, v.TimeMs)
+		if bytes.Equal(got, want) {
+			continue
+		}
+		if n := len(want) - proto.TxnDigestBytes; javaMistakesOwner(&req) && bytes.Equal(got[:n], want[:n]) {
+			continue
+		}
+		g := decodeTxn(t, got)
+		if v.Type == proto.OpCloseSession {
+			// Java lists the ephemerals in the order of its hash table.
+			slices.Sort(v.closing)
+			slices.Sort(g.closing)
+			if slices.Equal(g.closing, v.closing) && g.TxnHeader == v.TxnHeader && g.digest == v.digest {
+				continue
+			}
+		}
+		t.Fatalf("zxid %#x, %v %q:\ngot  %x\n     %+v\nwant %x\n     %+v", v.Zxid, req.Op, req.Body, got, g, want, v)
+	}
+	if len(d.Rest()) > 0 {
+		t.Errorf("%d bytes of requests left", len(d.Rest()))
+	}
+}
+
+// javaMistakesOwner tells of creates whose digest Java gets wrong: it takes the kind of the
+// node from the flags, where the transaction goes by the operation (client protocol, section 14).
+func javaMistakesOwner(r *Request) bool {
+	if r.Op != proto.OpCreate && r.Op != proto.OpCreate2 && r.Op != proto.OpCreateContainer {
+		return false
+	}
+	var c proto.CreateRequest
+	d := jute.NewDecoder(r.Body, 0)
+	c.Decode(&d, r.Op)
+	return (r.Op == proto.OpCreateContainer) != (c.Flags == proto.FlagContainer)
+}
+
+func unzip(t *testing.T, name string) []byte {
+	t.Helper()
+	z, err := gzip.NewReader(bytes.NewReader(readGolden(t, name)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := io.ReadAll(z)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
 }

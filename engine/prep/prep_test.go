@@ -37,7 +37,8 @@ func TestVersionWrap(t *testing.T) {
 }
 
 // TestSequentialNames checks numbering and its end: a counter that has run over is not taken
-// when the create is applied, so the largest number stays the last one.
+// when the create is applied, so the largest number stays the last one. Java 3.8.0 does the
+// same, from the same counters.
 func TestSequentialNames(t *testing.T) {
 	for _, delay := range []bool{false, true} {
 		e := newEnv(t, engine.Options{Digest: true}, Options{})

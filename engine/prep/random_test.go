@@ -19,6 +19,9 @@ var (
 	seedsFlag = flag.Int("seeds", 1500, "number of random programs")
 )
 
+// bob is whom some lists of random programs admit: digest bob:pw.
+const bob = "bob:ikIaKsbtGweaHnb/jKn7OHqbunM="
+
 // A program makes up requests that often touch the same few nodes.
 type program struct {
 	*rand.Rand
@@ -68,7 +71,7 @@ func (g *program) acl() proto.RawACLs {
 	case 1:
 		return acl(1, "world:anyone")
 	case 2:
-		return acl(int32(g.IntN(32)), "digest:bob:x")
+		return acl(int32(g.IntN(32)), "digest:"+bob)
 	case 3:
 		return pick(g.Rand, badACL, jute.AppendInt32(nil, -1), jute.AppendInt32(nil, 0))
 	}
@@ -76,7 +79,7 @@ func (g *program) acl() proto.RawACLs {
 }
 
 func (g *program) identities() []proto.Identity {
-	return pick(g.Rand, nil, []proto.Identity{{Scheme: "super"}}, []proto.Identity{{Scheme: "digest", ID: "bob:x"}}, []proto.Identity{{Scheme: "digest", ID: "al:y"}, {Scheme: "ip", ID: "127.0.0.1"}},
+	return pick(g.Rand, nil, []proto.Identity{{Scheme: "super"}}, []proto.Identity{{Scheme: "digest", ID: bob}}, []proto.Identity{{Scheme: "digest", ID: "al:E2WgW72KiEUG4R7vIVBkt6SPXyA="}, {Scheme: "ip", ID: "127.0.0.1"}},
 		[]proto.Identity{{Scheme: "super"}})
 }
 
