@@ -158,7 +158,7 @@ func (w *WAL) recoverNewest(s *segment) error {
 	}
 	// From here on damage is no torn write. If there is a seal it is written again, for
 	// the same reason as the group.
-	return writeSeal(file, s, t.last)
+	return w.writeSeal(file, s, t.last)
 }
 
 // rewrite writes the bytes [from, to) of a file to where they are.

@@ -279,7 +279,13 @@ func injectAt(t *testing.T, n int, injected error) bool {
 				shown = append(shown, err)
 			}
 		},
-		Logf: func(format string, args ...any) { shown = append(shown, fmt.Errorf(format, args...)) },
+		Logf: func(_ string, args ...any) {
+			for _, arg := range args {
+				if err, ok := arg.(error); ok {
+					shown = append(shown, err)
+				}
+			}
+		},
 	}
 	program := []func() error{
 		d.open,

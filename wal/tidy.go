@@ -170,11 +170,13 @@ func (w *WAL) discard(dropped []*segment) error {
 		}
 		w.mu.Unlock()
 		if recycle {
-			if err := w.fs.Rename(w.path(s.name), w.path(name)); err == nil {
+			err := w.fs.Rename(w.path(s.name), w.path(name))
+			if err == nil {
 				spares = append(spares, spareFile{name: name})
 				continue
 			}
 			// A full disk may have no room for the name. Removing needs none.
+			w.opts.Logf("wal: segment %s is not recycled: %v", s.name, err)
 		}
 		if err := w.fs.Remove(w.path(s.name)); err != nil {
 			return fmt.Errorf("wal: remove segment: %w", err)

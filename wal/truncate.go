@@ -89,7 +89,7 @@ func (w *WAL) sealAt(s *segment, end position) error {
 	if err != nil {
 		return fmt.Errorf("wal: %w", err)
 	}
-	if err := writeSeal(file, s, end); err != nil {
+	if err := w.writeSeal(file, s, end); err != nil {
 		file.Close()
 		return err
 	}

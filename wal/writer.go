@@ -259,16 +259,22 @@ func (w *WAL) finish() error {
 	if out.file == nil {
 		return nil
 	}
-	if err := writeSeal(out.file, out.seg, out.seg.last); err != nil {
+	if err := w.writeSeal(out.file, out.seg, out.seg.last); err != nil {
 		return w.fail(err)
 	}
 	return nil
 }
 
 // writeSeal writes and syncs the seal of s, which ends at end. All up to there must
-// be durable.
-func writeSeal(file walfs.File, s *segment, end position) error {
-	if _, err := file.WriteAt(s.encodeSeal(end), sealOffset); err != nil {
+// be durable. Without space, which only a file system that does not overwrite in place
+// can be short of here, there is no seal: the log is complete without.
+func (w *WAL) writeSeal(file walfs.File, s *segment, end position) error {
+	_, err := file.WriteAt(s.encodeSeal(end), sealOffset)
+	if walfs.IsNoSpace(err) {
+		w.opts.Logf("wal: segment %s gets no seal: %v", s.name, err)
+		return nil
+	}
+	if err != nil {
 		return segmentError(s.name, "write seal", err)
 	}
 	if err := file.Datasync(); err != nil {
