@@ -46,8 +46,11 @@ type clientConn struct {
 	queue requestQueue
 	// inPipeline counts requests that the replica has not answered.
 	inPipeline int
-	// throttled: frames were left with netpoll, to be taken when the pipeline has answered.
+	// throttled: frames may have been left with netpoll, to be taken when takesFrames says so.
 	throttled bool
+	polling   bool // a timer looks at the outbound bytes again
+	// unsentBytes is what netpoll had not got rid of when the loop last looked.
+	unsentBytes int
 
 	stats connStats
 
@@ -95,6 +98,7 @@ const (
 type requestQueue struct {
 	entries []queued
 	head    int
+	reads   int // of kind queuedRead in entries[head:]
 	bytes   []byte
 }
 
@@ -113,12 +117,18 @@ func (q *requestQueue) pushWrite(xid int32, op proto.OpCode, nowNs int64) {
 func (q *requestQueue) push(kind queuedKind, xid int32, op proto.OpCode, b []byte, nowNs int64) {
 	q.entries = append(q.entries, queued{kind: kind, xid: xid, op: op, off: int32(len(q.bytes)), len: int32(len(b)), receivedNs: nowNs})
 	q.bytes = append(q.bytes, b...)
+	if kind == queuedRead {
+		q.reads++
+	}
 }
 
 // body lends the bytes of e until the queue changes.
 func (q *requestQueue) body(e *queued) []byte { return q.bytes[e.off : e.off+e.len] }
 
 func (q *requestQueue) pop() {
+	if q.entries[q.head].kind == queuedRead {
+		q.reads--
+	}
 	q.head++
 	if q.head < len(q.entries) {
 		return

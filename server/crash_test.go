@@ -24,6 +24,9 @@ import (
 // childDir in the environment makes the test binary a server with its data there.
 const childDir = "ZABRA_TEST_SERVER_DIR"
 
+// childLines holds further lines for its zoo.cfg.
+const childLines = "ZABRA_TEST_SERVER_LINES"
+
 func TestMain(m *testing.M) {
 	if dir := os.Getenv(childDir); dir != "" {
 		os.Exit(childServer(dir))
@@ -34,7 +37,7 @@ func TestMain(m *testing.M) {
 // childServer runs a server until it is told to end, and prints its address when it serves.
 func childServer(dir string) int {
 	t := &childT{}
-	o := testOptions(t, dir, "snapCount=2000")
+	o := testOptions(t, dir, os.Getenv(childLines))
 	s, err := Start(o, slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelError})))
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -65,10 +68,10 @@ type child struct {
 	addr string
 }
 
-func startChild(t *testing.T, dir string) *child {
+func startChild(t *testing.T, dir, lines string) *child {
 	t.Helper()
 	cmd := exec.Command(os.Args[0], "-test.run=^$")
-	cmd.Env = append(os.Environ(), childDir+"="+dir)
+	cmd.Env = append(os.Environ(), childDir+"="+dir, childLines+"="+lines)
 	cmd.Stderr = os.Stderr
 	out, err := cmd.StdoutPipe()
 	if err != nil {
@@ -203,7 +206,7 @@ func TestKillUnderLoad(t *testing.T) {
 		writers[i] = &crashWriter{id: i}
 	}
 	for round := range rounds {
-		c := startChild(t, dir)
+		c := startChild(t, dir, "snapCount=2000")
 		for _, w := range writers {
 			if err := w.verify(c.addr); err != nil {
 				t.Fatalf("round %d: %v", round, err)
@@ -244,7 +247,7 @@ func TestKillUnderLoad(t *testing.T) {
 		default:
 		}
 	}
-	c := startChild(t, dir)
+	c := startChild(t, dir, "snapCount=2000")
 	total := 0
 	for _, w := range writers {
 		if err := w.verify(c.addr); err != nil {

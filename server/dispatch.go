@@ -2,6 +2,7 @@ package server
 
 import (
 	"fmt"
+	"time"
 
 	"zabra.dev/zabra/engine/auth"
 	"zabra.dev/zabra/engine/jute"
@@ -56,11 +57,15 @@ func (s *Server) Frames(np netpoll.Conn, it *netpoll.Frames) {
 	c := np.Context().(*clientConn)
 	l := c.loop
 	nowNs := s.nowNs()
-	c.lastHeardMs.Store(nowNs / 1e6)
 	b := s.getBatch()
+	unsent := np.OutboundBuffered()
 
 	l.gate.Lock()
 	l.nowNs = nowNs
+	c.unsentBytes = unsent
+	if c.takesFrames(0) {
+		c.lastHeardMs.Store(nowNs / 1e6)
+	}
 	keep := true
 	for keep && c.takesFrames(len(b.requests)) {
 		frame, ok := it.Next()
@@ -95,18 +100,32 @@ func (s *Server) Frames(np netpoll.Conn, it *netpoll.Frames) {
 	l.flushConn(c)
 }
 
-// takesFrames tells whether another request may be read: the connection is in a state for it,
-// and it has nothing outstanding while the server as a whole has too much
-// (globalOutstandingLimit; client protocol, section 9.5).
+const (
+	// maxReplyBytes: a connection with this much to be sent takes no further request, so that a client which
+	// asks for more than it reads costs a bounded amount of memory and is slowed down, not closed.
+	maxReplyBytes = 1 << 20
+	// maxQueuedReads bounds the reads that wait behind an unfinished write, whose replies nobody knows
+	// the size of yet.
+	maxQueuedReads = 128
+	// outboundPollInterval is how often a connection that is slowed down is looked at.
+	outboundPollInterval = 5 * time.Millisecond
+)
+
+// takesFrames tells whether another request may be read when batched ones of this readiness are on
+// their way already: the connection is in a state for it, what it has asked for is bounded, and it has nothing
+// outstanding while the server as a whole has too much (globalOutstandingLimit; client protocol,
+// section 9.5). The caller holds the gate.
 func (c *clientConn) takesFrames(batched int) bool {
 	if c.state != connNew && c.state != connEstablished {
 		return false
 	}
 	s := c.loop.srv
-	if batched+c.inPipeline > 0 && s.outstanding.Load()+int64(batched) > s.opts.GlobalOutstandingMax {
+	overLimit := batched+c.inPipeline > 0 && s.outstanding.Load()+int64(batched) > s.opts.GlobalOutstandingMax
+	if overLimit || len(c.out)+c.unsentBytes >= maxReplyBytes || c.queue.reads >= maxQueuedReads {
 		c.throttled = true
 		return false
 	}
+	c.throttled = false
 	return true
 }
 

@@ -2,6 +2,7 @@ package server
 
 import (
 	"sync"
+	"time"
 
 	"zabra.dev/zabra/engine/watch"
 	"zabra.dev/zabra/netpoll"
@@ -161,7 +162,7 @@ func (l *clientLoop) flush() {
 }
 
 // flushConn writes the outbound bytes of c outside the gate, so that a system call never makes
-// the replica wait. It runs on the loop.
+// the replica wait, and takes up again what was throttled. It runs on the loop.
 func (l *clientLoop) flushConn(c *clientConn) {
 	l.gate.Lock()
 	if c.state == connClosed {
@@ -170,23 +171,45 @@ func (l *clientLoop) flushConn(c *clientConn) {
 	}
 	out := c.out
 	c.out = nil
-	resume := c.resume
-	c.resume = false
 	bye := c.closeAfterFlush && c.queue.empty()
 	l.gate.Unlock()
 	if len(out) > 0 {
 		// An error means that netpoll is closing the connection and will say so.
 		_ = c.np.Write(out)
 	}
-	if out != nil {
-		l.gate.Lock()
-		l.putBuffer(out)
-		l.gate.Unlock()
-	}
 	if bye {
 		c.np.CloseAfterFlush()
-	} else if resume {
+	}
+	unsent := c.np.OutboundBuffered()
+
+	l.gate.Lock()
+	if out != nil {
+		l.putBuffer(out)
+	}
+	c.unsentBytes = unsent
+	attached := c.resume
+	c.resume = false
+	again := c.throttled && c.takesFrames(0)
+	slow := c.throttled && unsent >= maxReplyBytes && !c.polling
+	if slow {
+		c.polling = true
+	}
+	l.gate.Unlock()
+	switch {
+	case attached:
 		c.np.SetHandshakeDone()
 		c.np.Resume()
+	case again:
+		c.np.Resume()
+	case slow:
+		// Nobody tells when the peer has read; Stop does not wait for the timer, which finds the loop gone.
+		time.AfterFunc(outboundPollInterval, func() {
+			l.np.Post(func() {
+				l.gate.Lock()
+				c.polling = false
+				l.gate.Unlock()
+				l.flushConn(c)
+			})
+		})
 	}
 }

@@ -29,6 +29,7 @@ type Options struct {
 	// FrameMaxBytes bounds a request (jute.maxbuffer), FieldMaxBytes a field in it.
 	FrameMaxBytes, FieldMaxBytes int
 	GlobalOutstandingMax         int64
+	OutboundMaxBytes             int // of replies that a client has not read; 0: netpoll's default
 	CnxnsPerAddressMax, CnxnsMax int // 0: no limit
 	SessionlessTimeoutMs         int64
 	ConnectTokens                int // 0: off

@@ -147,7 +147,7 @@ func (s *Server) listen() error {
 	sink.counts[proto.EventChildrenChanged] = s.figures.Summary("node_children_watch_count")
 	opts := netpoll.Options{
 		Listeners: s.opts.Listen, NumLoops: n, Words: fourLetterWords(), FrameMaxBytes: s.opts.FrameMaxBytes,
-		ConnsMax: s.opts.CnxnsMax, TCPKeepAlive: s.opts.TCPKeepAlive, OnFatal: s.fatal,
+		OutboundMaxBytes: s.opts.OutboundMaxBytes, ConnsMax: s.opts.CnxnsMax, TCPKeepAlive: s.opts.TCPKeepAlive, OnFatal: s.fatal,
 		Logf: func(format string, args ...any) { s.log.Warn(fmt.Sprintf(format, args...)) },
 	}
 	s.serving.Store(true)

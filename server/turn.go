@@ -296,10 +296,6 @@ func (c *clientConn) finishWrite(xid int32, op proto.OpCode, zxid proto.Zxid, re
 	start := len(out)
 	c.out = reply(out)
 	c.replied(xid, op, zxid, receivedNs, len(c.out)-start, &c.loop.updateLatency)
-	if c.throttled && c.inPipeline == 0 {
-		c.throttled = false
-		c.resume = true
-	}
 	c.markDirty()
 }
 

@@ -12,6 +12,7 @@ import (
 	"zabra.dev/zabra/server"
 	"zabra.dev/zabra/server/config"
 	"zabra.dev/zabra/server/logging"
+	"zabra.dev/zabra/server/script"
 )
 
 // stopTimeout bounds how long a stopping server waits for its connections.
@@ -43,6 +44,8 @@ func exitWith(log *slog.Logger, err error) int {
 
 // runServer runs one server until a signal or an error that it cannot go on after.
 func runServer(args []string) int {
+	notifier := script.NewNotifier()
+	notifier.Starting()
 	cfg, warnings, err := loadConfig(args)
 	log := newLogger(cfg)
 	for _, w := range warnings {
@@ -58,10 +61,10 @@ func runServer(args []string) int {
 		return exitWith(log, &config.Error{ExitCode: config.ExitInvalidInvocation, Message: "this release runs standalone servers only",
 			Key: "server.N", Value: fmt.Sprint(len(cfg.Ensemble.Quorum.Members)) + " members", Fix: "leave one server.N line, or none"})
 	}
-	return serve(cfg, log)
+	return serve(cfg, log, notifier)
 }
 
-func serve(cfg *config.Config, log *slog.Logger) int {
+func serve(cfg *config.Config, log *slog.Logger, notifier *script.Notifier) int {
 	log.Warn("Either no config or no quorum defined in config, running in standalone mode")
 	if _, err := cfg.Storage.PrepareDirs(); err != nil {
 		return exitWith(log, err)
@@ -78,6 +81,7 @@ func serve(cfg *config.Config, log *slog.Logger) int {
 	if err != nil {
 		return exitWith(log, err)
 	}
+	notifier.Ready()
 	code := config.ExitNormal
 	select {
 	case sig := <-signals:
