@@ -39,9 +39,11 @@ func runProgram(t *testing.T, tr *transcript, s *server, name string, args ...st
 	}
 	b, _ := os.ReadFile(out.Name())
 	tr.addLines(string(b))
+	e, _ := os.ReadFile(errs.Name())
 	if err != nil {
-		e, _ := os.ReadFile(errs.Name())
 		t.Errorf("%s: client program: %v\n%s", s.kind, err, tail(string(e), 4000))
+	} else if *showFlag {
+		t.Logf("%s: client program said\n%s", s.kind, tail(string(e), 4000))
 	}
 }
 
@@ -108,5 +110,6 @@ func init() {
 	register(
 		javaProgram("java-client-3.8", java38, "ClientTour", nil),
 		javaProgram("java-client-3.9", java39, "ClientTour", nil, toolJava39),
+		javaProgram("curator", java38, "CuratorTour", curatorJars, toolCurator),
 	)
 }

@@ -234,38 +234,46 @@ public final class ClientTour extends Tour {
     }
 
     private void persistentWatches() throws Exception {
+        // On two nodes: 3.8 keeps only one mode per path.
         zk.create("/p", b("1"), Ids.OPEN_ACL_UNSAFE, CreateMode.PERSISTENT);
+        zk.create("/pr", b("1"), Ids.OPEN_ACL_UNSAFE, CreateMode.PERSISTENT);
         w.take();
         Events p = new Events();
         Events r = new Events();
         step("persistent/add", () -> zk.addWatch("/p", p, AddWatchMode.PERSISTENT));
-        step("persistent/add recursive", () -> zk.addWatch("/p", r, AddWatchMode.PERSISTENT_RECURSIVE));
+        step("persistent/add recursive", () -> zk.addWatch("/pr", r, AddWatchMode.PERSISTENT_RECURSIVE));
         step("persistent/add default", () -> zk.addWatch("/p/missing", AddWatchMode.PERSISTENT));
         async("persistent/add async", c -> zk.addWatch("/p/a", p, AddWatchMode.PERSISTENT, c, "c"));
         for (int i = 0; i < 2; i++) {
-            zk.setData("/p", b("2"), -1);
-            zk.create("/p/a", null, Ids.OPEN_ACL_UNSAFE, CreateMode.PERSISTENT);
-            zk.create("/p/a/b", null, Ids.OPEN_ACL_UNSAFE, CreateMode.PERSISTENT);
-            zk.setData("/p/a/b", b("2"), -1);
-            zk.delete("/p/a/b", -1);
-            zk.delete("/p/a", -1);
+            for (String root : new String[] {"/p", "/pr"}) {
+                zk.setData(root, b("2"), -1);
+                zk.create(root + "/a", null, Ids.OPEN_ACL_UNSAFE, CreateMode.PERSISTENT);
+                zk.create(root + "/a/b", null, Ids.OPEN_ACL_UNSAFE, CreateMode.PERSISTENT);
+                zk.setData(root + "/a/b", b("2"), -1);
+                zk.delete(root + "/a/b", -1);
+                zk.delete(root + "/a", -1);
+            }
             events("persistent/default " + i, zk, w);
             put("persistent/plain " + i, p.take());
             put("persistent/recursive " + i, r.take());
         }
-        zk.delete("/p", -1);
-        zk.create("/p", b("1"), Ids.OPEN_ACL_UNSAFE, CreateMode.PERSISTENT);
+        for (String root : new String[] {"/p", "/pr"}) {
+            zk.delete(root, -1);
+            zk.create(root, b("1"), Ids.OPEN_ACL_UNSAFE, CreateMode.PERSISTENT);
+        }
         events("persistent/recreated default", zk, w);
         put("persistent/recreated plain", p.take());
         put("persistent/recreated recursive", r.take());
         step("persistent/remove", () -> zk.removeWatches("/p", p, WatcherType.Any, false));
-        step("persistent/remove recursive", () -> zk.removeWatches("/p", r, WatcherType.Any, false));
+        step("persistent/remove recursive", () -> zk.removeWatches("/pr", r, WatcherType.Any, false));
         events("persistent/removed default", zk, w);
         put("persistent/removed plain", p.take());
         put("persistent/removed recursive", r.take());
         zk.setData("/p", b("2"), -1);
+        zk.setData("/pr", b("2"), -1);
         events("persistent/after default", zk, w);
         put("persistent/after plain", p.take());
+        put("persistent/after recursive", r.take());
     }
 
     private void auth() throws Exception {
