@@ -11,3 +11,7 @@ import (
 func TestGoldenAgainstJava(t *testing.T) {
 	testGolden(t, clienttest.StartJava(t).Addr)
 }
+
+func TestCasesAgainstJava(t *testing.T) {
+	testCases(t, clienttest.StartJava(t, "enforceQuota=true").Addr)
+}

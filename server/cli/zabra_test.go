@@ -50,6 +50,10 @@ func TestGolden(t *testing.T) {
 	testGolden(t, startZabra(t, ""))
 }
 
+func TestCases(t *testing.T) {
+	testCases(t, startZabra(t, "enforceQuota=true\n"))
+}
+
 // Hard quotas that are enforced (recorded transcript quota-enforced).
 func TestQuotaEnforced(t *testing.T) {
 	addr := startZabra(t, "enforceQuota=true\n")
