@@ -64,16 +64,14 @@ type Server struct {
 // defaultTraceMask is what Java's gtmk answers before any stmk.
 const defaultTraceMask = 306
 
-// Start recovers the data, binds the client ports and serves. It returns when clients can
-// connect. The caller must call Stop, and should when Failed is closed.
-func Start(opts Options, log *slog.Logger) (*Server, error) {
+// newServer makes a server that has not touched its data yet.
+func newServer(opts Options, log *slog.Logger) (*Server, error) {
 	registry, err := auth.NewRegistry(opts.Auth)
 	if err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithCancel(context.Background())
 	s := &Server{
-		opts: opts, log: log, ctx: ctx, cancel: cancel, began: time.Now(), auth: registry, figures: metrics.New(),
+		opts: opts, log: log, began: time.Now(), auth: registry, figures: metrics.New(),
 		addresses: addressLimit{counts: map[netip.Addr]int{}, max: opts.CnxnsPerAddressMax},
 		throttle: connectThrottle{tokens: opts.ConnectTokens, max: opts.ConnectTokens,
 			interval: max(opts.ConnectFillInterval, time.Millisecond), perFill: max(opts.ConnectFillCount, 1)},
@@ -82,16 +80,26 @@ func Start(opts Options, log *slog.Logger) (*Server, error) {
 	s.traceMask.Store(defaultTraceMask)
 	if opts.EnforceSchemes != "" {
 		if s.enforcement, err = auth.NewEnforcement(registry, opts.EnforceSchemes); err != nil {
-			cancel()
 			return nil, err
 		}
 	}
+	s.ctx, s.cancel = context.WithCancel(context.Background())
+	return s, nil
+}
+
+// Start recovers the data, binds the client ports and serves. It returns when clients can
+// connect. The caller must call Stop, and should when Failed is closed.
+func Start(opts Options, log *slog.Logger) (*Server, error) {
+	s, err := newServer(opts, log)
+	if err != nil {
+		return nil, err
+	}
 	if err := s.open(); err != nil {
-		cancel()
+		s.cancel()
 		return nil, err
 	}
 	if err := s.listen(); err != nil {
-		cancel()
+		s.cancel()
 		return nil, errors.Join(err, s.closeStorage())
 	}
 	return s, nil

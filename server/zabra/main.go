@@ -25,6 +25,10 @@ func verbs() []verb {
 		{"server", "[CFG | PORT DATADIR [TICKTIME [MAXCNXNS]]]", "run one server in the foreground; without CFG a standalone server on port 2181 with data in ./zabra-data", runServer},
 		{"zkServer", "{start|stop|restart|status|...} [CFG]", "what zkServer.sh does", runScript},
 		{"cli", "[-server HOST:PORT] [COMMAND]", "what zkCli.sh does", runCLI},
+		{"import", "[-log DIR] [-trust-empty] [-allow-damage] DIR [CFG]", "read the version-2 snapshots and logs of a Java server below DIR into the data directory", runImport},
+		{"export", "[-compress gz|snappy] [-parts KIND] DIR [CFG]", "write the data as a snapshot below DIR/version-2 that Java servers load; the server must not be running", runExport},
+		{"dump", "FILE|DIR", "print a snapshot or log, Java's or Zabra's, as text", runDump},
+		{"verify", "[CFG]", "check image and log; changes nothing", runVerify},
 		{"version", "", "print the version", runVersion},
 	}
 }
