@@ -101,7 +101,8 @@ func javaProgram(name string, client kind, class string, extra func() string, ne
 				cp += ":" + extra()
 			}
 			args := append([]string{"-Dorg.slf4j.simpleLogger.defaultLogLevel=warn", "-Dzookeeper.fips-mode=false"}, quickJVM...)
-			runProgram(t, tr, s, "java", append(args, "-cp", cp, class, s.addr)...)
+			p := startProxy(t, s.addr)
+			runProgram(t, tr, s, "java", append(args, "-cp", cp, class, s.addr, p.addr, p.control)...)
 		},
 	}
 }

@@ -14,7 +14,8 @@ func init() {
 		run: func(t *testing.T, s *server, tr *transcript) {
 			src, err := filepath.Abs(filepath.Join("testdata", "py", "kazoo_tour.py"))
 			must(t, err)
-			runProgram(t, tr, s, "/usr/bin/python3", src, s.addr)
+			p := startProxy(t, s.addr)
+			runProgram(t, tr, s, "/usr/bin/python3", src, s.addr, p.addr, p.control)
 		},
 	})
 }

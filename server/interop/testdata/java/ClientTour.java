@@ -26,11 +26,11 @@ public final class ClientTour extends Tour {
 
     public static void main(String[] args) throws Exception {
         ClientTour t = new ClientTour(args[0]);
-        t.run();
+        t.run(args[1], args[2]);
         System.exit(0);
     }
 
-    private void run() throws Exception {
+    private void run(String through, String control) throws Exception {
         zk = connect(30000, w);
         events("connect/events", zk, w);
         step("connect/timeout", () -> zk.getSessionTimeout());
@@ -44,6 +44,8 @@ public final class ClientTour extends Tour {
         auth();
         admin();
         chroot();
+        reconnect(through, control, false);
+        reconnect(through, control, true);
         session();
         zk.close();
         step("closed/use", () -> zk.exists("/", false));
@@ -323,6 +325,60 @@ public final class ClientTour extends Tour {
             step("chroot/multi", () -> c.multi(Arrays.asList(Op.create("/m", null, Ids.OPEN_ACL_UNSAFE, 0), Op.check("/m", 0))));
             step("chroot/ephemerals", () -> c.getEphemerals("/"));
         }
+    }
+
+    /** The connection breaks, things change, and the client comes back and sets its watches again. */
+    private void reconnect(String through, String control, boolean persistent) throws Exception {
+        String n = persistent ? "reconnect2/" : "reconnect/";
+        String root = persistent ? "/r2" : "/r1";
+        for (String p : new String[] {"", "/data", "/same", "/gone", "/kids", "/tree"}) {
+            zk.create(root + p, b("1"), Ids.OPEN_ACL_UNSAFE, CreateMode.PERSISTENT);
+        }
+        Events cw = new Events();
+        Events e = new Events();
+        try (ZooKeeper c = new ZooKeeper(through, 30000, cw)) {
+            cw.await("SyncConnected", 20000);
+            long id = c.getSessionId();
+            c.create(root + "/eph", null, Ids.OPEN_ACL_UNSAFE, CreateMode.EPHEMERAL);
+            c.addAuthInfo("digest", b("bob:pw"));
+            c.getData(root + "/data", e, null);
+            c.getData(root + "/same", e, null);
+            c.getData(root + "/gone", e, null);
+            c.exists(root + "/new", e);
+            c.exists(root + "/never", e);
+            c.getChildren(root + "/kids", e);
+            c.getChildren(root + "/same", e);
+            if (persistent) {
+                c.addWatch(root + "/plain", e, AddWatchMode.PERSISTENT);
+                c.addWatch(root + "/tree", e, AddWatchMode.PERSISTENT_RECURSIVE);
+            }
+            cw.take();
+            proxy(control, 'd');
+            put(n + "cut", "" + cw.await("Disconnected", 20000));
+            zk.setData(root + "/data", b("2"), -1);
+            zk.delete(root + "/gone", -1);
+            zk.create(root + "/new", null, Ids.OPEN_ACL_UNSAFE, CreateMode.PERSISTENT);
+            zk.create(root + "/kids/k", null, Ids.OPEN_ACL_UNSAFE, CreateMode.PERSISTENT);
+            zk.create(root + "/tree/t", null, Ids.OPEN_ACL_UNSAFE, CreateMode.PERSISTENT);
+            e.take();
+            proxy(control, 'u');
+            put(n + "back", "" + cw.await("SyncConnected", 20000));
+            step(n + "same session", () -> c.getSessionId() == id);
+            // The order of the lists that the client sends is that of its hash tables.
+            step(n + "whoAmI", () -> sorted(Arrays.asList(show(c.whoAmI()).split("[\\[\\], ]+"))));
+            events(n + "client", c, cw);
+            put(n + "missed", sorted(Arrays.asList(e.take().split("[\\[\\],]+ ?"))).toString());
+            step(n + "ephemeral", () -> zk.exists(root + "/eph", false));
+            zk.setData(root + "/same", b("2"), -1);
+            zk.create(root + "/same/k", null, Ids.OPEN_ACL_UNSAFE, CreateMode.PERSISTENT);
+            zk.create(root + "/never", null, Ids.OPEN_ACL_UNSAFE, CreateMode.PERSISTENT);
+            zk.create(root + "/plain", null, Ids.OPEN_ACL_UNSAFE, CreateMode.PERSISTENT);
+            zk.setData(root + "/tree/t", b("2"), -1);
+            zk.setData(root + "/tree/t", b("3"), -1);
+            events(n + "client after", c, cw);
+            put(n + "rearmed", e.take());
+        }
+        step(n + "ephemeral gone", () -> zk.exists(root + "/eph", false));
     }
 
     private void session() throws Exception {

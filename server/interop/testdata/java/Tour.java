@@ -1,3 +1,4 @@
+import java.net.Socket;
 import java.util.ArrayList;
 import java.util.Collections;
 import java.util.List;
@@ -216,6 +217,15 @@ class Tour {
 
         public void processResult(int rc, String path, Object ctx, int number) {
             set(rc, path, ctx, number);
+        }
+    }
+
+    /** Tells the proxy to drop ('d') all connections, or to let them in again ('u'). */
+    static void proxy(String control, char c) throws Exception {
+        String[] hostPort = control.split(":");
+        try (Socket s = new Socket(hostPort[0], Integer.parseInt(hostPort[1]))) {
+            s.getOutputStream().write(c);
+            s.getInputStream().read();
         }
     }
 

@@ -1,11 +1,11 @@
 """Every call and every recipe of kazoo, one line per step."""
 
 import logging
+import socket
 import sys
 import threading
 import time
 import traceback
-import uuid
 
 from kazoo.client import KazooClient, KazooState
 from kazoo.exceptions import KazooException
@@ -24,7 +24,7 @@ from kazoo.security import make_acl, make_digest_acl, OPEN_ACL_UNSAFE, READ_ACL_
 
 logging.basicConfig(level=logging.CRITICAL)
 
-SERVERS = sys.argv[1]
+SERVERS, THROUGH, CONTROL = sys.argv[1:4]
 PATIENCE = 20
 
 _print_lock = threading.Lock()
@@ -529,7 +529,47 @@ def sessions():
     c.close()
 
 
-ALL = [calls, transactions, watches, auth, locks, elections, queues, barriers, counters, parties, watchers, caches, partitioners, sessions]
+def proxy(what):
+    """Tells the proxy to drop (b'd') all connections, or to let them in again (b'u')."""
+    host, port = CONTROL.split(":")
+    c = socket.create_connection((host, int(port)))
+    c.sendall(what)
+    c.recv(1)
+    c.close()
+
+
+def reconnect():
+    states = []
+    zk.create("/rc", b"1")
+    c = KazooClient(hosts=THROUGH, timeout=30)
+    c.add_listener(states.append)
+    c.start(timeout=PATIENCE)
+    sid = c.client_id
+    c.create("/rc/e", b"", ephemeral=True)
+    data, children = [], []
+    c.DataWatch("/rc", lambda d, s: data.append(d) and None)
+    c.ChildrenWatch("/rc", lambda k: children.append(sorted(k)) and None)
+    lock = Lock(c, "/rclock", "x")
+    lock.acquire()
+    proxy(b"d")
+    put("reconnect/suspended", until(lambda: states[-1] == KazooState.SUSPENDED))
+    zk.set("/rc", b"2")
+    zk.create("/rc/n", b"")
+    proxy(b"u")
+    put("reconnect/connected", until(lambda: states[-1] == KazooState.CONNECTED))
+    put("reconnect/same session", c.client_id == sid)
+    put("reconnect/data", until(lambda: data[-1] == b"2"))
+    put("reconnect/children", until(lambda: children[-1] == ["e", "n"]))
+    zk.set("/rc", b"3")
+    put("reconnect/data again", until(lambda: data[-1] == b"3"))
+    step("reconnect/ephemeral", lambda: zk.exists("/rc/e") is not None)
+    step("reconnect/lock held", Lock(zk, "/rclock", "y").acquire, blocking=False)
+    lock.release()
+    c.stop()
+    c.close()
+
+
+ALL = [reconnect, calls, transactions, watches, auth, locks, elections, queues, barriers, counters, parties, watchers, caches, partitioners, sessions]
 
 
 def main():
