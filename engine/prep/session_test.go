@@ -154,7 +154,9 @@ func TestDeleteContainer(t *testing.T) {
 		t.Errorf("got %v", v)
 	}
 	e.want(proto.ErrNoNode, op, body("/c"))
-	e.now += 1000
+	// A TTL node goes when more than its TTL has passed since its last change.
+	e.now = e.stat("/ttl").Mtime + 1000 - 1
+	e.want(proto.ErrBadVersion, op, body("/ttl"))
 	e.want(0, op, body("/ttl"))
 	e.applyAll()
 }
