@@ -210,15 +210,18 @@ func (w *CheckpointWriter) Commit(m Meta) error {
 // ingest has pebble take the tables in. pebble links them into its folder, syncs the folder, and then
 // appends one edit to the manifest and syncs it; that sync is the moment of the commit.
 func (w *CheckpointWriter) ingest() error {
-	db := w.s.image.db
-	err := w.s.image.events.call(func() error {
-		if !w.replace {
-			return db.Ingest(context.Background(), w.finished)
+	im := w.s.image
+	take := func() error { return im.db.Ingest(context.Background(), w.finished) }
+	if w.replace {
+		im.swap.Lock()
+		defer im.swap.Unlock()
+		take = func() error {
+			everything := pebble.KeyRange{Start: lowerBound, End: upperBound}
+			_, err := im.db.IngestAndExcise(context.Background(), w.finished, nil, nil, everything)
+			return err
 		}
-		everything := pebble.KeyRange{Start: lowerBound, End: upperBound}
-		_, err := db.IngestAndExcise(context.Background(), w.finished, nil, nil, everything)
-		return err
-	})
+	}
+	err := im.events.call(take)
 	return wrap(err, "take in checkpoint %#x", uint64(w.zxid))
 }
 

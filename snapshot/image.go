@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"sync"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -22,6 +23,11 @@ type Image struct {
 	events *events
 	stop   chan struct{}
 	health io.Closer // of the disk health check, or nil
+
+	// swap is held for writing while a replacement is taken in, and for reading while an iterator is made:
+	// pebble drops the old tables a moment before it shows the new ones, and an iterator made in between
+	// would see neither. Readers that exist are not affected.
+	swap sync.RWMutex
 }
 
 // OpenImage opens the pebble database in dir (the image/ or retained/HEX/ folder of a store that no
@@ -150,7 +156,9 @@ func (im *Image) newReader() (*Reader, error) {
 	if err := im.events.err(); err != nil {
 		return nil, err
 	}
+	im.swap.RLock()
 	it, err := im.db.NewIter(&pebble.IterOptions{LowerBound: lowerBound, UpperBound: upperBound})
+	im.swap.RUnlock()
 	if err != nil {
 		return nil, wrap(err, "read image %s", im.dir)
 	}

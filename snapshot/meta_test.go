@@ -49,3 +49,14 @@ func FuzzMeta(f *testing.F) {
 		}
 	})
 }
+
+func FuzzMark(f *testing.F) {
+	f.Add(mark{1, 2, 0x1_0000002a}.String())
+	f.Add(mark{0, 0, -1}.String())
+	f.Add("generation=1 checkpoint=1 zxid=0x1f hash=")
+	f.Fuzz(func(t *testing.T, text string) {
+		if m, err := parseMark(text); err == nil && m.String() != text {
+			t.Fatalf("%q becomes %q", text, m)
+		}
+	})
+}

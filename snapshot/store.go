@@ -42,7 +42,7 @@ type Store struct {
 type retainedMark struct{ zxid, generation, checkpoint uint64 }
 
 // Open opens the store in dir, which it creates if need be, and removes what a crash left half done.
-// ErrCorrupt means that the image has to be replaced from elsewhere: move dir away or remove it.
+// ErrCorrupt means that the image has to be replaced from elsewhere: see Discard.
 func Open(fs vfs.FS, dir string, opts Options) (*Store, error) {
 	s := &Store{fs: fs, dir: dir, opts: opts.withDefaults()}
 	if err := s.prepareFolders(); err != nil {
@@ -61,6 +61,32 @@ func Open(fs vfs.FS, dir string, opts Options) (*Store, error) {
 	return s, nil
 }
 
+// Discard removes the current image of the store in dir, which no process may have open, and keeps the
+// retained ones; Open then finds a store without an image. It is the way out when Open returns ErrCorrupt,
+// before a retained image is restored or a new one comes from another server. If a crash cuts it short,
+// Open returns ErrCorrupt still, and Discard can be repeated.
+func Discard(fs vfs.FS, dir string) error {
+	from, to := fs.PathJoin(dir, imageFolder), fs.PathJoin(dir, imageFolder+".old"+tmpSuffix)
+	err := fs.RemoveAll(to)
+	if err == nil {
+		err = fs.Rename(from, to)
+	}
+	if err == nil || errors.Is(err, errNotExist) {
+		err = syncFolder(fs, dir)
+	}
+	// Only now: as long as a damaged image could be opened, the mark has to say that it is not the newest.
+	if err == nil {
+		err = fs.Remove(fs.PathJoin(dir, markFile))
+	}
+	if err == nil || errors.Is(err, errNotExist) {
+		err = syncFolder(fs, dir)
+	}
+	if err == nil {
+		err = fs.RemoveAll(to)
+	}
+	return wrap(err, "discard image of %s", dir)
+}
+
 func (s *Store) path(elem ...string) string {
 	return s.fs.PathJoin(append([]string{s.dir}, elem...)...)
 }
@@ -77,6 +103,9 @@ func (s *Store) prepareFolders() error {
 		return err
 	}
 	if err := syncFolder(s.fs, s.fs.PathDir(s.dir)); err != nil {
+		return err
+	}
+	if err := s.fs.RemoveAll(s.path(imageFolder + ".old" + tmpSuffix)); err != nil {
 		return err
 	}
 	names, err := s.fs.List(s.path(stagingFolder))

@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
@@ -197,6 +198,9 @@ func TestRandomPrograms(t *testing.T) {
 			rnd := rand.New(rand.NewPCG(seed, 1))
 			fs := vfs.NewMem()
 			opts := Options{TableBytesMax: 2 << 10, CompactionBytesPerSecMax: -1, Compression: Compression(seed % 3)}
+			if seed%2 == 0 {
+				opts.DiskSlow = time.Minute
+			}
 			s := mustOpen(t, fs, opts)
 			type pinned struct {
 				r    *Reader

@@ -181,6 +181,7 @@ type snappyWriter struct {
 	w       io.Writer
 	started bool
 	plain   []byte
+	block   []byte // memory for a compressed chunk
 	out     []byte
 }
 
@@ -209,7 +210,10 @@ func (s *snappyWriter) flush() error {
 		s.out = binary.BigEndian.AppendUint32(s.out, 1)
 	}
 	if len(s.plain) > 0 {
-		block := s2.EncodeSnappy(nil, s.plain)
+		if s.block == nil {
+			s.block = make([]byte, s2.MaxEncodedLen(snappyChunkBytes))
+		}
+		block := s2.EncodeSnappy(s.block, s.plain)
 		s.out = binary.BigEndian.AppendUint32(s.out, uint32(len(block)))
 		s.out = append(s.out, block...)
 		s.plain = s.plain[:0]
