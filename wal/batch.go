@@ -95,27 +95,32 @@ func (b *Batch) Reset() {
 }
 
 // check verifies the layout that Append relies on; a batch that the methods above
-// built passes. It returns ErrZxidOrder if zxids do not increase from last on.
-func (b *Batch) check(last int64) error {
+// built passes. It returns ErrZxidOrder if zxids do not increase.
+func (b *Batch) check() (order error) {
 	if b.begun != 0 || len(b.Records) == 0 {
 		panic("wal: batch is empty or has an unfinished record")
 	}
 	next := 0
+	last := int64(0)
 	for i := range b.Records {
 		r := &b.Records[i]
 		if r.Off != next || r.Len <= 0 || r.Len > MaxPayloadBytes {
 			panic(fmt.Sprintf("wal: record %d of a batch at %d+%d, want it at %d", i, r.Off, r.Len, next))
 		}
 		next += int(recordSize(r.Len))
-		if r.Zxid <= last {
-			return fmt.Errorf("%w: 0x%x after 0x%x", ErrZxidOrder, r.Zxid, last)
+		if r.Zxid <= last && order == nil {
+			order = zxidOrder(last, r.Zxid)
 		}
 		last = r.Zxid
 	}
 	if next != len(b.Buf) {
 		panic(fmt.Sprintf("wal: batch of %d bytes has records for %d", len(b.Buf), next))
 	}
-	return nil
+	return order
+}
+
+func zxidOrder(last, zxid int64) error {
+	return fmt.Errorf("%w: 0x%x after 0x%x", ErrZxidOrder, zxid, last)
 }
 
 func (b *Batch) lastZxid() int64 { return b.Records[len(b.Records)-1].Zxid }

@@ -89,14 +89,18 @@ func (w *WAL) start() {
 // It allocates nothing once the queue has grown to its usual length.
 func (w *WAL) Append(b *Batch) error {
 	size := int64(len(b.Buf))
+	order := b.check()
 	w.mu.Lock()
-	if w.err != nil || w.closed {
-		defer w.mu.Unlock()
-		return w.unusableLocked()
-	}
-	if err := b.check(w.lastZxid); err != nil {
+	if err := w.unusableLocked(); err != nil {
 		w.mu.Unlock()
 		return err
+	}
+	if order == nil && b.Records[0].Zxid <= w.lastZxid {
+		order = zxidOrder(w.lastZxid, b.Records[0].Zxid)
+	}
+	if order != nil {
+		w.mu.Unlock()
+		return order
 	}
 	if q := w.queuedBytes.Load(); q > 0 && q+size > w.opts.MaxQueuedBytes {
 		w.mu.Unlock()
