@@ -1,0 +1,11 @@
+// Package bench is the command zabra bench: a load generator for any ZooKeeper-compatible ensemble, and the comparison of
+// servers by it.
+//
+//	zabra bench run        measure one ensemble
+//	zabra bench compare    start Debian's Java server and Zabra on this machine and measure both, interleaved
+//	zabra bench mixes      list the named mixes and where their figures come from
+//	zabra bench responder  answer requests without doing anything: the ceiling of a server
+//
+// The generator is package load; this package reads the command line and writes results. README.md tells how to use it
+// and what was learnt with it.
+package bench
