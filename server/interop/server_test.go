@@ -56,13 +56,14 @@ var baseConfig = map[string]string{
 
 // A server is one running server process with its folders.
 type server struct {
-	kind kind
-	addr string // host:port of the client port
-	port int
-	dir  string // zoo.cfg, data, log
-	cmd  *exec.Cmd
-	done chan struct{} // closed when the process has ended
-	err  error         // of Wait, valid after done
+	kind  kind
+	addr  string // host:port of the client port
+	port  int
+	dir   string   // zoo.cfg, data, log
+	props []string // -D words
+	cmd   *exec.Cmd
+	done  chan struct{} // closed when the process has ended
+	err   error         // of Wait, valid after done
 }
 
 // spawn starts every child on one locked thread, so that the kernel can be told to end the
@@ -101,15 +102,20 @@ func freePort(t testing.TB) int {
 func startServer(t testing.TB, k kind, cfg map[string]string, props []string) *server {
 	t.Helper()
 	s := &server{kind: k, dir: t.TempDir()}
+	s.props = props
 	s.configure(t, cfg)
-	s.start(t, props)
+	s.start(t)
 	t.Cleanup(func() { s.stop(t) })
 	return s
 }
 
 func (s *server) configure(t testing.TB, cfg map[string]string) {
 	s.port = freePort(t)
-	s.addr = "127.0.0.1:" + strconv.Itoa(s.port)
+	host := "127.0.0.1"
+	if h := cfg["clientPortAddress"]; h != "" {
+		host = h
+	}
+	s.addr = net.JoinHostPort(host, strconv.Itoa(s.port))
 	all := map[string]string{"clientPort": strconv.Itoa(s.port), "dataDir": filepath.Join(s.dir, "data")}
 	for k, v := range baseConfig {
 		all[k] = v
@@ -133,17 +139,17 @@ func (s *server) configure(t testing.TB, cfg map[string]string) {
 }
 
 // start launches the process; the folder may hold the data of an earlier life.
-func (s *server) start(t testing.TB, props []string) {
+func (s *server) start(t testing.TB) {
 	t.Helper()
 	cfg := filepath.Join(s.dir, "zoo.cfg")
 	switch s.kind {
 	case zabra:
 		s.cmd = exec.Command(zabraBinary(t), "server", cfg)
-		s.cmd.Env = append(os.Environ(), "JVMFLAGS="+strings.Join(props, " "))
+		s.cmd.Env = append(os.Environ(), "JVMFLAGS="+strings.Join(s.props, " "))
 	default:
 		// The references need not survive a power cut: no fsync, small log files.
 		args := append([]string{"-Dzookeeper.forceSync=no", "-Dzookeeper.preAllocSize=1024"}, quickJVM...)
-		args = append(args, props...)
+		args = append(args, s.props...)
 		args = append(args, "-cp", classpath(s.kind), "org.apache.zookeeper.server.quorum.QuorumPeerMain", cfg)
 		s.cmd = exec.Command("java", args...)
 	}
@@ -169,6 +175,18 @@ func (s *server) start(t testing.TB, props []string) {
 		case <-time.After(20 * time.Millisecond):
 		}
 	}
+}
+
+// restart ends the process, by SIGKILL if kill is set, and starts it again on its data.
+func (s *server) restart(t testing.TB, kill bool) {
+	t.Helper()
+	if kill {
+		s.cmd.Process.Kill()
+		<-s.done
+	} else {
+		s.stop(t)
+	}
+	s.start(t)
 }
 
 // stop ends the process: Zabra by SIGTERM, upon which it must end with status 0, a
