@@ -140,6 +140,18 @@ func (t *aclTable) unhold() {
 	t.freed = t.freed[:0]
 }
 
+// dropUnused frees the lists that no node has. No image should have one; if it does, the next
+// one is told to forget it.
+func (t *aclTable) dropUnused() {
+	for i, w := range t.live {
+		for ; w != 0; w &= w - 1 {
+			if id := uint32(i*64 + bits.TrailingZeros64(w)); t.slab.At(id).users == 0 {
+				t.free(id)
+			}
+		}
+	}
+}
+
 func (t *aclTable) touch(id uint32) {
 	w, bit := &t.dirty[id/64], uint64(1)<<(id%64)
 	if *w&bit == 0 {

@@ -167,7 +167,7 @@ func (l *Loader) setBuiltIn(ref NodeRef, path []byte) {
 // changed. The Loader must not be used afterwards; on error its memory has been given back.
 func (l *Loader) Finish() (*Engine, error) {
 	e := l.e
-	e.lastZxid, e.lastNodeID = l.meta.lastZxid, max(l.meta.lastNodeID, l.lastID)
+	e.lastZxid, e.lastNodeID = l.meta.lastZxid, l.meta.lastNodeID
 	err := l.check()
 	l.ids.release()
 	if err != nil {
@@ -177,9 +177,7 @@ func (l *Loader) Finish() (*Engine, error) {
 	for i := len(l.aclGaps) - 1; i >= 0; i-- { // so that the lowest is reused first
 		e.acls.slab.Free(l.aclGaps[i])
 	}
-	for i := range e.acls.dirty {
-		e.acls.dirty[i] = 0
-	}
+	e.acls.dropUnused()
 	e.loadQuotas(false)
 	return e, nil
 }

@@ -442,6 +442,9 @@ func (m *model) compare(t testing.TB, e *Engine) {
 	m.comparePaths(t, e, "containers", containers, e.EachContainer)
 	m.comparePaths(t, e, "TTL nodes", ttls, e.EachTTL)
 	m.compareSessions(t, e)
+	if n := e.quotas.slab.Len(); n != len(m.quotas) {
+		t.Fatalf("%d quotas are registered, want %d", n, len(m.quotas))
+	}
 	for path := range m.nodes {
 		m.compareQuota(t, e, path)
 		m.compareQuota(t, e, path+"/below/it")

@@ -18,8 +18,9 @@ import (
 //	          one by one, so that no step is long
 //	captured  values of records that were changed before their turn, in a heap
 //
-// A record is in one of them only: one that is captured leaves its list, and its entry in
-// a run, if gathered already, no longer matches its mark.
+// A record that is captured leaves its list; its entry in a run, if it was gathered already,
+// must not be looked at any more, and is not: of equal ids the captured value comes first,
+// and the others are passed over.
 type part struct {
 	t     *tracker
 	epoch uint32
@@ -259,22 +260,11 @@ func (p *part) emitValue(emit func(id uint64, value []byte) error) error {
 	return err
 }
 
-// skipStale drops the entries at the head of the runs whose records have left the part, and
-// tombstones of ids that were emitted or captured alive.
+// skipStale drops the entries at the head of the runs whose ids have been emitted: of records
+// that were captured meanwhile, whose values came first, and tombstones of sessions that were
+// closed and opened again under their ids.
 func (p *part) skipStale() {
-	for len(p.runs) > 0 {
-		e := p.runs[0].entries[0]
-		stale := p.started && e.id <= p.lastID
-		if e.ref != 0 {
-			r := p.t.at(e.ref)
-			epoch := r.mark >> 1
-			stale = stale || r.id != e.id || epoch <= p.t.done || epoch > p.epoch
-		} else {
-			stale = stale || len(p.values) > 0 && p.values[0].id == e.id
-		}
-		if !stale {
-			return
-		}
+	for p.started && len(p.runs) > 0 && p.runs[0].entries[0].id <= p.lastID {
 		p.nextInRun()
 	}
 }

@@ -77,6 +77,9 @@ func (g *generator) existing() string {
 
 // path returns a path that may or may not exist.
 func (g *generator) path() string {
+	if g.IntN(8) == 0 {
+		return PathQuota + pick(g, []string{"/a", "/a", "/b", "/a/b"}) + pick(g, []string{"", "", "/" + QuotaLimitsName, "/" + QuotaStatsName})
+	}
 	base := ""
 	switch g.IntN(10) {
 	case 0, 1, 2, 3:

@@ -95,9 +95,9 @@ func (p *op) decode(d *jute.Decoder, session proto.SessionID, o *Options) error 
 	return checkPath(p.body.Path, p.typ)
 }
 
-// checkPath accepts the paths that can name a node: those that begin with a slash and do not
-// end in one, and for the root "/" or the empty path. Paths with an empty component inside
-// are no error but lead to no node.
+// checkPath accepts the paths that can name a node: those that begin with one slash and do not
+// end in one, and for the root "/" or the empty path. Paths with an empty component further
+// inside are no error but lead to no node.
 func checkPath(path []byte, typ proto.OpCode) error {
 	switch {
 	case path == nil:
@@ -106,7 +106,7 @@ func checkPath(path []byte, typ proto.OpCode) error {
 		return nil
 	case len(path) == 0 && (typ == proto.OpSetData || typ == proto.OpReconfig || typ == proto.OpSetACL):
 		return nil
-	case len(path) == 0 || path[0] != '/' || path[len(path)-1] == '/':
+	case len(path) == 0 || path[0] != '/' || path[1] == '/' || path[len(path)-1] == '/':
 		return fmt.Errorf("path %q", path)
 	case len(path)-bytes.LastIndexByte(path, '/') > nameLenMask:
 		return errors.New("name too long")
@@ -142,21 +142,27 @@ func (t *txn) decodeMulti(d *jute.Decoder, o *Options) error {
 
 // decodeCloseSession reads the list of paths, if there is one. Servers before 3.6, and later
 // ones that are told so, write none, perhaps with a digest behind it; what does not read as
-// a list of absolute paths is taken for none (quorum protocol, section 6.3).
+// a list of absolute paths is taken for none, and for a digest if it has the length of one
+// (quorum protocol, section 6.3).
 func (t *txn) decodeCloseSession(d *jute.Decoder) {
-	start := *d
+	if list := *d; len(d.Rest()) > 0 && t.decodePaths(&list) {
+		*d = list
+		return
+	}
+	t.paths = t.paths[:0]
+	if rest := d.Rest(); len(rest) != proto.TxnDigestBytes {
+		d.Bytes(len(rest))
+	}
+}
+
+func (t *txn) decodePaths(d *jute.Decoder) bool {
 	n := d.VectorLen()
-	for i := 0; i < n && d.Err() == nil; i++ {
+	for i := 0; i < n; i++ {
 		path := d.Buffer()
 		if d.Err() != nil || checkPath(path, proto.OpDelete) != nil {
-			t.paths = t.paths[:0]
-			*d = start
-			return
+			return false
 		}
 		t.paths = append(t.paths, path)
 	}
-	if d.Err() != nil {
-		t.paths = t.paths[:0]
-		*d = start
-	}
+	return d.Err() == nil
 }
