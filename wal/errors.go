@@ -12,6 +12,9 @@ import (
 var (
 	// ErrCorrupt is the kind of every *CorruptError.
 	ErrCorrupt = errors.New("wal: corrupt log")
+	// ErrVersion is in the error for a segment of a format that this program does not
+	// know: it was written by a later one, and is no less good for that.
+	ErrVersion = errors.New("wal: unknown format version")
 	// ErrLocked is returned by Open when another process, or another WAL of this
 	// one, has the directory.
 	ErrLocked = errors.New("wal: directory is in use by another server")

@@ -239,7 +239,8 @@ func (w *WAL) begin(files dirListing, zxid int64) error {
 // that are not of the log are orphans: a crash came between the cut that voided them
 // and their removal.
 //
-// A segment that is needed and damaged, or missing, is a *CorruptError.
+// A segment that is needed and damaged, or missing, is a *CorruptError; chain is what
+// follows it then.
 func readChain(fsys walfs.FS, dir string, files dirListing) (chain []*segment, orphans []string, err error) {
 	rest := files.segments
 	var next *segment // the one behind, when going back
@@ -251,17 +252,15 @@ func readChain(fsys walfs.FS, dir string, files dirListing) (chain []*segment, o
 			continue
 		}
 		if next != nil && f.number < next.prev.seq {
-			return nil, nil, &CorruptError{Segment: segmentName(next.prev.seq),
+			return chain, nil, &CorruptError{Segment: segmentName(next.prev.seq),
 				Reason: "segment is missing between " + f.Name + " and " + next.name}
 		}
 		s, err := readSegmentHeader(fsys, dir, f)
-		if err != nil {
-			return nil, nil, err
+		if err == nil && next != nil {
+			err = s.link(next)
 		}
-		if next != nil {
-			if err := s.link(next); err != nil {
-				return nil, nil, err
-			}
+		if err != nil {
+			return chain, nil, err
 		}
 		chain = append([]*segment{s}, chain...)
 		rest = rest[:len(rest)-1]

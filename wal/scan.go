@@ -263,7 +263,7 @@ func newTailScanner(file walfs.File, s *segment) (sc *scanner, end position, sea
 	}
 	limit := s.bytes
 	if end, sealed = s.decodeSeal(b[:]); sealed {
-		limit = end.end
+		limit = min(limit, end.end)
 	}
 	return newScanner(file, s, limit), end, sealed, nil
 }

@@ -119,7 +119,7 @@ func (h *segmentHeader) encode() []byte {
 }
 
 // decodeSegmentHeader decodes b, which begins a file named for seq. The error says
-// what is wrong with it; it is nil or a *CorruptError without a Segment.
+// what is wrong with it: ErrVersion, or a *CorruptError without a Segment.
 func decodeSegmentHeader(b []byte, seq uint64) (segmentHeader, error) {
 	bad := func(reason string) (segmentHeader, error) {
 		return segmentHeader{}, &CorruptError{Reason: reason}
@@ -148,7 +148,8 @@ func decodeSegmentHeader(b []byte, seq uint64) (segmentHeader, error) {
 	}
 	// From here on the header is what some writer meant.
 	if v := binary.LittleEndian.Uint32(b[8:]); v != segmentVersion {
-		return bad(fmt.Sprintf("segment format version %d, this program knows %d", v, segmentVersion))
+		return segmentHeader{}, fmt.Errorf("%w: segment %s has version %d, this program knows %d",
+			ErrVersion, segmentName(seq), v, segmentVersion)
 	}
 	if h.seq != seq {
 		return bad(fmt.Sprintf("segment header says it is segment %d", h.seq))

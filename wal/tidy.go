@@ -5,12 +5,12 @@ import (
 	"fmt"
 )
 
-// zeroBytes is written at once when a spare is filled, and zeroSyncBytes between two
-// syncs of it, so that the syncs of records do not wait long behind zeroes.
-const (
-	zeroBytes     = 1 << 20
-	zeroSyncBytes = 4 << 20
-)
+// zeroSyncBytes is written between two syncs when a spare is filled, so that the syncs
+// of records do not wait long behind zeroes.
+const zeroSyncBytes = 4 << 20
+
+// zeroes is what spares are filled with. Nobody writes to it.
+var zeroes [256 << 10]byte
 
 // errClosing ends the making of a spare.
 var errClosing = errors.New("wal: closing")
@@ -109,7 +109,6 @@ func (w *WAL) makeSpare() error {
 
 func (w *WAL) fillSpare(f rawFile) error {
 	if w.opts.Preallocate == PreallocZero {
-		zeroes := make([]byte, min(zeroBytes, f.bytes))
 		for off := int64(0); off < f.bytes; {
 			if w.closing.Load() {
 				return errClosing

@@ -26,7 +26,9 @@ type Entry struct {
 // Walk calls fn for every record of the log in dir, in order, and for every place
 // where it is damaged. It returns the first error of fn, or one of reading. It
 // takes no lock and changes nothing: of a log in use it shows what is there at the
-// moment. An unfinished write at the end is not damage.
+// moment, or fails with fs.ErrNotExist if a segment was taken away meanwhile. An
+// unfinished write at the end is not damage. Of a log with a segment whose header is
+// damaged it shows what follows.
 func Walk(fsys walfs.FS, dir string, fn func(Entry) error) error {
 	return walk(fsys, dir, func(*segment) {}, fn, func(*segment, tail) {})
 }
@@ -40,7 +42,7 @@ func walk(fsys walfs.FS, dir string, enter func(*segment), fn func(Entry) error,
 	chain, _, err := readChain(fsys, dir, files)
 	var corrupt *CorruptError
 	if errors.As(err, &corrupt) {
-		return fn(Entry{Segment: corrupt.Segment, Offset: corrupt.Offset, Err: corrupt})
+		err = fn(Entry{Segment: corrupt.Segment, Offset: corrupt.Offset, Err: corrupt})
 	}
 	if err != nil {
 		return err
@@ -71,6 +73,7 @@ func walkSegment(file walfs.File, s *segment, newest bool, fn func(Entry) error)
 			return tail{}, err
 		}
 	}
+	again := int64(-1) // where damage was seen once
 	for {
 		off := sc.last.end
 		rec, what, err := sc.next()
@@ -93,6 +96,12 @@ func walkSegment(file walfs.File, s *segment, newest bool, fn func(Entry) error)
 		default:
 			if t, err = sc.tail(s.fresh); err == nil {
 				return t, nil
+			}
+			// In a log in use the record may have been half written when it was read, and
+			// others behind it when they were searched for. Then it is whole by now.
+			if sc.buf = sc.buf[:0]; again != off {
+				again = off
+				continue
 			}
 		}
 		var corrupt *CorruptError

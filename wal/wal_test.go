@@ -17,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cespare/xxhash/v2"
 	"zabra.dev/zabra/wal/walfs"
 )
 
@@ -587,6 +588,89 @@ func TestDump(t *testing.T) {
 		t.Fatal(err)
 	}
 	if err := Dump(disk, testDir, failingWriter{}); !errors.Is(err, io.ErrShortWrite) {
+		t.Fatal(err)
+	}
+}
+
+// TestVerifyInUse verifies a log while it is written to.
+func TestVerifyInUse(t *testing.T) {
+	fileSystems(t, func(t *testing.T, fsys walfs.FS, dir string) {
+		w, err := Open(fsys, dir, Options{SegmentBytes: 64 << 10})
+		if err != nil {
+			t.Fatal(err)
+		}
+		const records = 3000
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			for zxid := int64(1); zxid <= records; zxid++ {
+				b := &Batch{}
+				b.AddRecord(zxid, numbered(zxid))
+				if err := w.Append(b); err != nil {
+					t.Error(err)
+					return
+				}
+				if zxid%3 == 0 {
+					runtime.Gosched()
+				}
+			}
+			if err := w.Sync(); err != nil {
+				t.Error(err)
+			}
+		}()
+		for found := int64(0); found < records; {
+			durable := w.DurableZxid()
+			rep, err := Verify(fsys, dir)
+			if err != nil || rep.LastZxid < durable || rep.LastZxid < found {
+				t.Fatalf("found %d after %d, durable %d: %v", rep.LastZxid, found, durable, err)
+			}
+			found = rep.LastZxid
+		}
+		<-done
+		if err := w.Close(); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
+
+// TestDamagedHeader walks over what follows a segment with a damaged header, and
+// tells a later format from damage.
+func TestDamagedHeader(t *testing.T) {
+	disk := walfs.NewMem()
+	w := openTest(t, disk, Options{})
+	for range 12 { // three in a segment
+		appendGroup(t, w, fill(1010, 'a'))
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	later := disk.Clone()
+	clobber(t, disk, segmentName(2), 30, 31)
+	var got []int64
+	err := Walk(disk, testDir, func(e Entry) error {
+		if e.Err != nil {
+			if !errors.Is(e.Err, ErrCorrupt) || e.Segment != segmentName(2) || len(got) > 0 {
+				t.Fatalf("%+v", e)
+			}
+			return nil
+		}
+		got = append(got, e.Zxid)
+		return nil
+	})
+	if err != nil || !slices.Equal(got, []int64{7, 8, 9, 10, 11, 12}) {
+		t.Fatal(got, err)
+	}
+
+	s := w.segments[1]
+	page := s.encode()
+	page[8]++
+	binary.LittleEndian.PutUint64(page[segmentHeaderBytes-8:], xxhash.Sum64(page[:segmentHeaderBytes-8]))
+	overwrite(t, later, s.name, 0, page[:segmentHeaderBytes])
+	_, err = Open(later, testDir, Options{})
+	if !errors.Is(err, ErrVersion) || errors.Is(err, ErrCorrupt) {
+		t.Fatal(err)
+	}
+	if _, err := Verify(later, testDir); !errors.Is(err, ErrVersion) {
 		t.Fatal(err)
 	}
 }

@@ -2,6 +2,7 @@ package wal
 
 import (
 	"errors"
+	"fmt"
 
 	"zabra.dev/zabra/wal/walfs"
 )
@@ -123,6 +124,9 @@ func (w *WAL) writeGroup() error {
 		out.group = out.off
 	}
 	g := out.plan(w.opts.MaxGroupBytes)
+	if g.records == 0 {
+		panic(fmt.Sprintf("wal: nothing fits into segment %s at %d of %d", out.seg.name, out.off, out.limit))
+	}
 	bytes := g.off - out.off
 	_, err := out.file.WriteVecAt(out.vec, out.off)
 	clear(out.vec)
