@@ -42,7 +42,7 @@ func dumpLog(out *bufio.Writer, r io.Reader, file string, opts Options) error {
 			return err
 		}
 		line = fmt.Appendf(line[:0], "@%d len=%d crc=%#x %s ", rec.Offset, len(rec.Txn), uint64(rec.Checksum), state)
-		line = append(appendTxnText(line, rec.Txn), '\n')
+		line = append(AppendTxnText(line, rec.Txn), '\n')
 		if _, err := out.Write(line); err != nil {
 			return err
 		}

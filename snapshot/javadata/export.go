@@ -23,7 +23,7 @@ type ExportOptions struct {
 // engine must not be written to meanwhile; the caller holds a gate, or is the writer.
 func Export(e *engine.Engine, w io.Writer, opts ExportOptions) error {
 	z := Compress(w, opts.Compression)
-	if err := exportPlain(e, z, opts.Parts); err != nil {
+	if err := exportTo(e, NewSnapshotWriter(z), opts.Parts); err != nil {
 		return fmt.Errorf("javadata: export: %w", err)
 	}
 	if err := z.Close(); err != nil {
@@ -42,9 +42,16 @@ func ExportFile(e *engine.Engine, fs vfs.FS, dir string, opts ExportOptions) (st
 	return path, writeFile(fs, path, func(w io.Writer) error { return Export(e, w, opts) })
 }
 
-// exportPlain relies on the SnapshotWriter to keep the first error.
-func exportPlain(e *engine.Engine, w io.Writer, parts Parts) error {
-	sw := NewSnapshotWriter(w)
+// ExportTree writes the engine's state as the tree behind a SNAP packet; see NewTreeWriter and Export.
+func ExportTree(e *engine.Engine, w io.Writer) error {
+	if err := exportTo(e, NewTreeWriter(w), PartsNone); err != nil {
+		return fmt.Errorf("javadata: export: %w", err)
+	}
+	return nil
+}
+
+// exportTo relies on the SnapshotWriter to keep the first error.
+func exportTo(e *engine.Engine, sw *SnapshotWriter, parts Parts) error {
 	err := sw.Sessions(e.SessionCount())
 	e.EachSession(func(id proto.SessionID, timeoutMs int32) { err = sw.Session(id, timeoutMs) })
 	if err != nil {

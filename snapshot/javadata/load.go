@@ -189,27 +189,58 @@ func (l *loader) loadSnapshot(file DataFile) (e *engine.Engine, err error) {
 	return e, nil
 }
 
-// LoadStream builds an engine from one uncompressed snapshot, such as a backup or what another server
-// streams; its zxid is the one given. Errors as of ReadSnapshot; one that matches engine.ErrSnapshot inside
-// a *FileError means nodes that form no tree.
+// ZxidInStream tells LoadStream to take the zxid from the stream.
+const ZxidInStream proto.Zxid = -1
+
+// LoadStream builds an engine from one uncompressed snapshot, such as a backup; its zxid is the one given
+// (that of the file's name), or with ZxidInStream that of its last part, without which it is refused with
+// ErrFormat. Errors as of ReadSnapshot; one that matches engine.ErrSnapshot inside a *FileError means nodes
+// that form no tree.
 func LoadStream(r io.Reader, file string, zxid proto.Zxid, opts LoadOptions) (*engine.Engine, Trailer, error) {
 	e, _, trailer, err := readInto(r, file, zxid, opts)
 	return e, trailer, err
 }
 
+// LoadTree builds an engine from what a leader sends behind a SNAP packet with this zxid, and gives what was
+// read beyond it; see ReadTree and LoadStream.
+func LoadTree(r io.Reader, name string, zxid proto.Zxid, opts LoadOptions) (e *engine.Engine, rest []byte, err error) {
+	sink, err := newBuilderSink(name, opts)
+	if err != nil {
+		return nil, nil, err
+	}
+	if rest, err = ReadTree(r, name, opts.Options, sink); err != nil {
+		sink.b.Close()
+		return nil, nil, err
+	}
+	e, err = sink.b.Finish(zxid)
+	return e, rest, err
+}
+
 func readInto(r io.Reader, file string, zxid proto.Zxid, opts LoadOptions) (*engine.Engine, *builderSink, Trailer, error) {
-	b, err := engine.NewBuilder(opts.Engine)
+	sink, err := newBuilderSink(file, opts)
 	if err != nil {
 		return nil, nil, Trailer{}, err
 	}
-	sink := &builderSink{b: b, acls: map[int64]proto.RawACLs{}, file: file, progress: opts.Progress}
 	trailer, err := ReadSnapshot(r, file, opts.Options, sink)
+	if err == nil && zxid == ZxidInStream {
+		if zxid = trailer.LastZxid; !trailer.HasLastZxid {
+			err = &FileError{File: file, Field: "last zxid", Err: fmt.Errorf("%w: not in the stream", ErrFormat)}
+		}
+	}
 	if err != nil {
-		b.Close()
+		sink.b.Close()
 		return nil, nil, trailer, err
 	}
-	e, err := b.Finish(zxid)
+	e, err := sink.b.Finish(zxid)
 	return e, sink, trailer, err
+}
+
+func newBuilderSink(file string, opts LoadOptions) (*builderSink, error) {
+	b, err := engine.NewBuilder(opts.Engine)
+	if err != nil {
+		return nil, err
+	}
+	return &builderSink{b: b, acls: map[int64]proto.RawACLs{}, file: file, progress: opts.Progress}, nil
 }
 
 // builderSink fills an engine.

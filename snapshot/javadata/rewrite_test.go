@@ -56,7 +56,12 @@ func (c *collected) Node(n *SnapshotNode) error {
 func (c *collected) write(t testing.TB, trailer Trailer) []byte {
 	t.Helper()
 	var out bytes.Buffer
-	w := NewSnapshotWriter(&out)
+	return c.writeTo(t, NewSnapshotWriter(&out), &out, trailer)
+}
+
+// writeTo writes everything to w, whose bytes end up in out.
+func (c *collected) writeTo(t testing.TB, w *SnapshotWriter, out *bytes.Buffer, trailer Trailer) []byte {
+	t.Helper()
 	check := func(err error) {
 		t.Helper()
 		if err != nil {

@@ -69,6 +69,19 @@ func ReadSnapshot(r io.Reader, file string, opts Options, sink SnapshotSink) (Tr
 	return sr.trailer, err
 }
 
+// ReadTree reads what a leader sends a learner behind a SNAP packet: the body of a snapshot, without header
+// and seals, up to the end of its nodes (quorum protocol, section 4.7). It gives what it has read beyond
+// that, which belongs to the packets that follow. Errors as of ReadSnapshot.
+func ReadTree(r io.Reader, name string, opts Options, sink SnapshotSink) (rest []byte, err error) {
+	sr := snapshotReader{s: newSource(r, name, opts.fieldBytesMax()), sink: sink}
+	for _, step := range []func() error{sr.sessions, sr.acls, sr.nodes} {
+		if err := step(); err != nil {
+			return nil, err
+		}
+	}
+	return bytes.Clone(sr.s.buf[sr.s.pos:sr.s.end]), nil
+}
+
 type snapshotReader struct {
 	s       *source
 	sink    SnapshotSink

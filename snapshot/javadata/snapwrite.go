@@ -37,9 +37,10 @@ var ErrSequence = errors.New("javadata: snapshot written out of sequence")
 // Sessions and that many times Session, ACLs and that many times ACL, Node for every node with the root
 // first and parents before children, Finish. The first error is kept and returned by every later call.
 type SnapshotWriter struct {
-	w   io.Writer
-	sum hash.Hash32
-	buf []byte
+	w    io.Writer
+	sum  hash.Hash32
+	buf  []byte
+	bare bool // without header and seals
 
 	left    int64 // sessions or lists still to come
 	section snapshotSection
@@ -67,6 +68,12 @@ func NewSnapshotWriter(w io.Writer) *SnapshotWriter {
 	return sw
 }
 
+// NewTreeWriter begins the same without the file's header; Finish then writes neither seals nor parts. This is
+// what a leader sends behind a SNAP packet (quorum protocol, section 4.7).
+func NewTreeWriter(w io.Writer) *SnapshotWriter {
+	return &SnapshotWriter{w: w, buf: make([]byte, 0, writerBufferBytes), bare: true}
+}
+
 // enter moves from one section to the next.
 func (sw *SnapshotWriter) enter(from, to snapshotSection, count int) error {
 	if sw.err == nil && (sw.section != from || sw.left != 0 || count < 0 || count > 1<<31-1) {
@@ -90,7 +97,9 @@ func (sw *SnapshotWriter) spill(anyway bool) error {
 	if sw.err != nil || (!anyway && len(sw.buf) < writerBufferBytes) {
 		return sw.err
 	}
-	sw.sum.Write(sw.buf)
+	if !sw.bare {
+		sw.sum.Write(sw.buf)
+	}
 	_, sw.err = sw.w.Write(sw.buf)
 	sw.buf = sw.buf[:0]
 	return sw.err
@@ -161,6 +170,9 @@ func (sw *SnapshotWriter) Finish(t Trailer) error {
 		return err
 	}
 	sw.buf = append(sw.buf, sealEnd...)
+	if sw.bare {
+		return sw.spill(true)
+	}
 	sw.seal()
 	if t.HasDigest {
 		sw.buf = jute.AppendInt64(sw.buf, t.DigestZxid)

@@ -113,8 +113,9 @@ func appendACLText(dst []byte, acl proto.RawACLs) []byte {
 	return append(dst, ']')
 }
 
-// appendTxnText appends a whole transaction. What does not decode is named in place of it.
-func appendTxnText(dst, txn []byte) []byte {
+// AppendTxnText appends a whole transaction (header, body, digest) as one line of text without its end. What
+// does not decode is named in its place. It borrows txn until return.
+func AppendTxnText(dst, txn []byte) []byte {
 	d := jute.NewDecoder(txn, 0)
 	var h proto.TxnHeader
 	h.Decode(&d)
