@@ -36,7 +36,9 @@ func WriteImage(ctx context.Context, dir string, e *engine.Engine, log *slog.Log
 	}
 	records := int64(0)
 	put := func(key, value []byte) error {
-		records++
+		if value != nil {
+			records++
+		}
 		return w.Put(key, value)
 	}
 	for done := false; !done; {

@@ -9,6 +9,7 @@ import (
 	"zabra.dev/zabra/engine/prep"
 	"zabra.dev/zabra/netpoll"
 	"zabra.dev/zabra/server/config"
+	"zabra.dev/zabra/snapshot/javadata"
 	"zabra.dev/zabra/wal"
 	"zabra.dev/zabra/wal/walfs"
 )
@@ -51,6 +52,7 @@ type Options struct {
 	SnapCount                                   int
 	SnapSizeLimitBytes                          int64
 	SnapRetainCount                             int
+	SnapshotCompression                         javadata.Compression // of snapshots that leave in Java's format
 	ContainerInterval                           time.Duration
 	ContainerPerMinute                          int
 	ContainerNeverUsedMax                       time.Duration
@@ -82,6 +84,7 @@ func FromConfig(c *config.Config) Options {
 		SnapCount:             c.Storage.SnapCount,
 		SnapSizeLimitBytes:    c.Storage.SnapSizeLimitBytes,
 		SnapRetainCount:       c.Autopurge.SnapRetainCount,
+		SnapshotCompression:   javadata.ParseCompression(c.Storage.SnapshotCompression),
 		ContainerInterval:     c.Container.CheckInterval,
 		ContainerPerMinute:    c.Container.DeletionsPerMinute,
 		ContainerNeverUsedMax: c.Container.NeverUsedIntervalMax,

@@ -122,17 +122,7 @@ func (s *Server) open() error {
 	r.ckpt.store = rec.store
 	r.ckpt.trigger = snapshot.NewTrigger(int64(s.opts.SnapCount), s.opts.SnapSizeLimitBytes>>10, rand.Int64N)
 	r.reaper = newReaper(s.opts, nowMs)
-	s.engine.EachSession(func(id proto.SessionID, timeoutMs int32) {
-		r.sessions.add(id, timeoutMs, nil, nowMs).durable = true
-	})
-	// Ephemerals whose session is not in the table can only come from damaged or imported data
-	// (storage formats, section 5); closing the session takes them away.
-	s.engine.EachEphemeralSession(func(id proto.SessionID, _ int) bool {
-		if _, ok := s.engine.Session(id); !ok {
-			r.internal = append(r.internal, internalRequest{op: proto.OpCloseSession, session: id})
-		}
-		return true
-	})
+	r.takeUpSessions(nowMs)
 	s.replica = r
 	return nil
 }
@@ -164,6 +154,11 @@ func (s *Server) listen() error {
 		return err
 	}
 	s.np = np
+	for i := range s.opts.Listen {
+		s.log.Info(fmt.Sprintf("binding to port /%s", np.Addr(i)))
+	}
+	s.log.Info(fmt.Sprintf("Created server with tickTime %d ms minSessionTimeout %d ms maxSessionTimeout %d ms clientPortListenBacklog %d dataLogdir %s snapdir %s",
+		s.opts.TickMs, s.opts.MinSessionTimeoutMs, s.opts.MaxSessionTimeoutMs, s.opts.ListenBacklog, s.opts.LogDir, s.opts.DataDir))
 	s.wg.Add(2)
 	go func() {
 		defer s.wg.Done()

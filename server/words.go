@@ -164,7 +164,7 @@ func (s *Server) eachConn(f func(*clientConn)) {
 func (c *clientConn) info() fourlw.Conn {
 	st := &c.stats
 	v := fourlw.Conn{
-		Addr: c.np.RemoteAddr(), Queued: int64(c.inPipeline), Received: st.received, Sent: st.sent,
+		Addr: c.np.RemoteAddr(), Secure: c.np.TLS() != nil, Queued: int64(c.inPipeline), Received: st.received, Sent: st.sent,
 		Session: c.session, LastOp: "NA", EstablishedMs: c.openedAtMs, TimeoutMs: c.timeoutMs,
 		LastCxid: st.lastCxid, HasCxid: st.hasCxid, LastZxid: st.lastZxid, LastResponseMs: st.lastReplyMs,
 		LastLatency: st.lastLatencyMs, MinLatency: st.minLatencyMs, MaxLatency: st.maxLatencyMs,

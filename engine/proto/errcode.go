@@ -9,6 +9,7 @@ type ErrCode int32
 // Error codes that a server sends (client protocol, section 4.1).
 const (
 	OK                       ErrCode = 0
+	ErrSystem                ErrCode = -1
 	ErrRuntimeInconsistency  ErrCode = -2
 	ErrMarshalling           ErrCode = -5
 	ErrUnimplemented         ErrCode = -6
@@ -37,7 +38,7 @@ const (
 // errNames are Java's names of the codes (KeeperException.Code), also of those that only
 // clients make, so that a client of ours can print any code.
 var errNames = map[ErrCode]string{
-	OK: "OK", -1: "SYSTEMERROR", ErrRuntimeInconsistency: "RUNTIMEINCONSISTENCY", -3: "DATAINCONSISTENCY",
+	OK: "OK", ErrSystem: "SYSTEMERROR", ErrRuntimeInconsistency: "RUNTIMEINCONSISTENCY", -3: "DATAINCONSISTENCY",
 	-4: "CONNECTIONLOSS", ErrMarshalling: "MARSHALLINGERROR", ErrUnimplemented: "UNIMPLEMENTED",
 	-7: "OPERATIONTIMEOUT", ErrBadArguments: "BADARGUMENTS", -12: "UNKNOWNSESSION",
 	ErrNewConfigNoQuorum: "NEWCONFIGNOQUORUM", ErrReconfigInProgress: "RECONFIGINPROGRESS",
