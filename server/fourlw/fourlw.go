@@ -62,7 +62,8 @@ type Server struct {
 // A Conn is what stat and cons tell of a connection.
 type Conn struct {
 	Addr           netip.AddrPort
-	InterestOps    int // selector bits of Java's NIO: 1 reading, 0 not
+	Secure         bool // over TLS
+	InterestOps    int  // selector bits of Java's NIO: 1 reading, 0 not
 	Queued         int64
 	Received, Sent int64 // packets
 	Session        proto.SessionID
