@@ -66,7 +66,7 @@ func compileJava(t *testing.T) string {
 
 var javaClasses = sync.OnceValues(func() (string, error) {
 	dir := filepath.Join(scratch, "classes")
-	srcs := []string{"Tour.java", "ClientTour.java"}
+	srcs := []string{"Tour.java", "ClientTour.java", "SaslTour.java"}
 	cp := clientClasspath(java38)
 	if have(toolCurator) {
 		srcs = append(srcs, "CuratorTour.java")

@@ -33,7 +33,8 @@ type raw struct {
 	s       *server
 	tr      *transcript
 	section string
-	zxid    int64 // last positive zxid seen in any reply: increments are printed against it
+	dialer  func() (net.Conn, error) // nil: the plain client port
+	zxid    int64                    // last positive zxid seen in any reply: increments are printed against it
 	// sessions in the order of their creation, to print session ids as s1, s2, ...
 	sessions []int64
 }
@@ -126,7 +127,11 @@ type request struct {
 
 // dial opens a connection without a handshake.
 func (r *raw) dial() *conn {
-	nc, err := net.DialTimeout("tcp", r.s.addr, replyTimeout)
+	dial := r.dialer
+	if dial == nil {
+		dial = func() (net.Conn, error) { return net.DialTimeout("tcp", r.s.addr, replyTimeout) }
+	}
+	nc, err := dial()
 	if err != nil {
 		// A server over its limit may reset a connection before connect returns.
 		return &conn{r: r, nc: noConn{}, closed: "closed"}
@@ -139,6 +144,8 @@ func (r *raw) dial() *conn {
 type noConn struct{ net.Conn }
 
 func (noConn) Write([]byte) (int, error)        { return 0, net.ErrClosed }
+func (noConn) Read([]byte) (int, error)         { return 0, net.ErrClosed }
+func (noConn) SetReadDeadline(time.Time) error  { return nil }
 func (noConn) SetWriteDeadline(time.Time) error { return nil }
 func (noConn) Close() error                     { return nil }
 

@@ -56,14 +56,15 @@ var baseConfig = map[string]string{
 
 // A server is one running server process with its folders.
 type server struct {
-	kind  kind
-	addr  string // host:port of the client port
-	port  int
-	dir   string   // zoo.cfg, data, log
-	props []string // -D words
-	cmd   *exec.Cmd
-	done  chan struct{} // closed when the process has ended
-	err   error         // of Wait, valid after done
+	kind   kind
+	addr   string // host:port of the client port
+	port   int
+	secure string   // host:port of the TLS client port, when the configuration has one
+	dir    string   // zoo.cfg, data, log
+	props  []string // -D words
+	cmd    *exec.Cmd
+	done   chan struct{} // closed when the process has ended
+	err    error         // of Wait, valid after done
 }
 
 // spawn starts every child on one locked thread, so that the kernel can be told to end the
@@ -97,13 +98,18 @@ func freePort(t testing.TB) int {
 	return l.Addr().(*net.TCPAddr).Port
 }
 
-// startServer runs a server of the kind with baseConfig overlaid by cfg (a value "-" removes
-// the key) and the -D words of props, and waits until it serves. The test's end stops it.
-func startServer(t testing.TB, k kind, cfg map[string]string, props []string) *server {
+// startServer runs a server of the kind for a tour, with baseConfig overlaid by the tour's
+// keys (a value "-" removes the key), and waits until it serves. The test's end stops it.
+func startServer(t testing.TB, k kind, to tour) *server {
 	t.Helper()
 	s := &server{kind: k, dir: t.TempDir()}
-	s.props = props
-	s.configure(t, cfg)
+	for _, p := range to.props {
+		s.props = append(s.props, strings.ReplaceAll(p, "DIR", s.dir))
+	}
+	for name, text := range to.files {
+		must(t, os.WriteFile(filepath.Join(s.dir, name), []byte(text), 0o644))
+	}
+	s.configure(t, to.cfg)
 	s.start(t)
 	t.Cleanup(func() { s.stop(t) })
 	return s
@@ -121,6 +127,12 @@ func (s *server) configure(t testing.TB, cfg map[string]string) {
 		all[k] = v
 	}
 	for k, v := range cfg {
+		switch {
+		case v == "FREEPORT":
+			v = strconv.Itoa(freePort(t))
+		case strings.Contains(v, "CERTS"):
+			v = strings.ReplaceAll(v, "CERTS", certificates(t).dir)
+		}
 		all[k] = v
 	}
 	var keys []string
@@ -132,7 +144,11 @@ func (s *server) configure(t testing.TB, cfg map[string]string) {
 	sort.Strings(keys)
 	var b strings.Builder
 	for _, k := range keys {
-		fmt.Fprintf(&b, "%s=%s\n", k, strings.ReplaceAll(all[k], "DIR", s.dir))
+		v := strings.ReplaceAll(all[k], "DIR", s.dir)
+		if k == "secureClientPort" {
+			s.secure = "127.0.0.1:" + v
+		}
+		fmt.Fprintf(&b, "%s=%s\n", k, v)
 	}
 	must(t, os.MkdirAll(filepath.Join(s.dir, "data"), 0o755))
 	must(t, os.WriteFile(filepath.Join(s.dir, "zoo.cfg"), []byte(b.String()), 0o644))
@@ -152,9 +168,6 @@ func (s *server) start(t testing.TB) {
 		args = append(args, s.props...)
 		args = append(args, "-cp", classpath(s.kind), "org.apache.zookeeper.server.quorum.QuorumPeerMain", cfg)
 		s.cmd = exec.Command("java", args...)
-	}
-	for i, a := range s.cmd.Args {
-		s.cmd.Args[i] = strings.ReplaceAll(a, "DIR", s.dir)
 	}
 	s.cmd.Dir = s.dir
 	log, err := os.OpenFile(filepath.Join(s.dir, "log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)

@@ -154,13 +154,23 @@ func judge(t *testing.T, tour string, ref kind, ds []difference) {
 	t.Helper()
 	knownMu.Lock()
 	defer knownMu.Unlock()
+	shown := 0
 	for _, d := range ds {
 		explained := subject() == zabra && explain(knownDifferences, tour, ref, d)
-		if !explained {
+		switch {
+		case explained:
+		case shown == maxShown:
+			shown++
+			t.Errorf("... and more: the tour has %d differences from %s in all", len(ds), ref)
+		case shown < maxShown:
+			shown++
 			t.Errorf("%s differs from %s in %q\n  %-6s %s\n  %-6s %s", subject(), ref, d.step, ref, d.java, subject(), d.zabra)
 		}
 	}
 }
+
+// maxShown bounds the differences that one comparison prints.
+const maxShown = 25
 
 // TestTranscript checks the comparison itself on made-up transcripts.
 func TestTranscript(t *testing.T) {
