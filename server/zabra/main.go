@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"zabra.dev/zabra/bench"
 	"zabra.dev/zabra/server"
 	"zabra.dev/zabra/server/cli"
 	"zabra.dev/zabra/server/script"
@@ -29,6 +30,7 @@ func verbs() []verb {
 		{"export", "[-compress gz|snappy] [-parts KIND] DIR [CFG]", "write the data as a snapshot below DIR/version-2 that Java servers load; the server must not be running", runExport},
 		{"dump", "FILE|DIR", "print a snapshot or log, Java's or Zabra's, as text", runDump},
 		{"verify", "[CFG]", "check image and log; changes nothing", runVerify},
+		{"bench", "[FLAGS]", "put load on a server, ZooKeeper's or Zabra's, and measure; zabra bench -h lists the flags", runBench},
 		{"version", "", "print the version", runVersion},
 	}
 }
@@ -77,3 +79,5 @@ func runScriptAs(argv []string) int {
 }
 
 func runCLI(args []string) int { return cli.Main(args, os.Stdin, os.Stdout, os.Stderr) }
+
+func runBench(args []string) int { return bench.Main(args, os.Stdout, os.Stderr) }
