@@ -269,6 +269,9 @@ func zabraBinary(t testing.TB) string {
 }
 
 var buildZabra = sync.OnceValues(func() (string, error) {
+	if *binaryFlag != "" {
+		return filepath.Abs(*binaryFlag)
+	}
 	path := filepath.Join(scratch, "zabra")
 	cmd := exec.Command("go", "build", "-o", path, "zabra.dev/zabra/server/zabra")
 	var out bytes.Buffer
