@@ -12,7 +12,8 @@
 // # Writing
 //
 // SnapshotWriter, and Export on top of it, write a snapshot that every Java release from 3.4 on loads, the
-// newest with the parts that its settings ask for (Parts).
+// newest with the parts that its settings ask for (Parts). ReadTree, LoadTree and ExportTree do the same for
+// the bare tree that a leader sends a learner.
 //
 // # Tools
 //
