@@ -23,3 +23,12 @@ func measureCPU(b *testing.B, n int) (report func()) {
 	start := cpuNs()
 	return func() { b.ReportMetric(float64(cpuNs()-start)/float64(b.N*n), "cpu-ns/op") }
 }
+
+// threadNs returns the CPU time of the calling thread, in nanoseconds.
+func threadNs() int64 {
+	var ts unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_THREAD_CPUTIME_ID, &ts); err != nil {
+		panic(err)
+	}
+	return ts.Nano()
+}
