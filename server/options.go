@@ -52,12 +52,17 @@ type Options struct {
 	SnapCount                                   int
 	SnapSizeLimitBytes                          int64
 	SnapRetainCount                             int
+	CheckpointIntervalMin                       time.Duration        // least time between two images that the triggers ask for
 	SnapshotCompression                         javadata.Compression // of snapshots that leave in Java's format
 	ContainerInterval                           time.Duration
 	ContainerPerMinute                          int
 	ContainerNeverUsedMax                       time.Duration
 	FsyncWarning                                time.Duration
 }
+
+// checkpointIntervalMin keeps what a restart replays below a second's work, at half a million writes per
+// second and more.
+const checkpointIntervalMin = 5 * time.Second
 
 // FromConfig gives the options of a standalone server.
 func FromConfig(c *config.Config) Options {
@@ -84,6 +89,7 @@ func FromConfig(c *config.Config) Options {
 		SnapCount:             c.Storage.SnapCount,
 		SnapSizeLimitBytes:    c.Storage.SnapSizeLimitBytes,
 		SnapRetainCount:       c.Autopurge.SnapRetainCount,
+		CheckpointIntervalMin: checkpointIntervalMin,
 		SnapshotCompression:   javadata.ParseCompression(c.Storage.SnapshotCompression),
 		ContainerInterval:     c.Container.CheckInterval,
 		ContainerPerMinute:    c.Container.DeletionsPerMinute,

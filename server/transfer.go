@@ -202,6 +202,7 @@ func (s *Server) readSnapshot(r io.Reader) (*engine.Engine, proto.Zxid, error) {
 	if trailer.HasDigest && s.opts.Engine.Digest && trailer.DigestZxid != 0 && trailer.Digest != e.Digest() {
 		s.log.Warn("The snapshot was taken while transactions went on, and its log is not at hand: the tree is one that no client has seen")
 	}
+	e.SetLastZxid(trailer.LastZxid)
 	return e, trailer.LastZxid, nil
 }
 

@@ -52,14 +52,15 @@ func (s *Summary) Add(v int64) {
 
 // AddBatch takes n values that are all v.
 func (s *Summary) AddBatch(v, n int64) {
-	if n <= 0 {
-		return
-	}
 	s.mu.Lock()
-	s.addLocked(v)
-	s.count += n - 1
-	s.sum += v * (n - 1)
-	s.mu.Unlock()
+	defer s.mu.Unlock()
+	// More of one value than the reservoir has places would say nothing more.
+	sampled := min(n, reservoirSize)
+	for range sampled {
+		s.addLocked(v)
+	}
+	s.count += n - sampled
+	s.sum += v * (n - sampled)
 }
 
 func (s *Summary) addLocked(v int64) {

@@ -81,8 +81,13 @@ func serve(cfg *config.Config, log *slog.Logger, notifier *script.Notifier) int 
 	if err != nil {
 		return exitWith(log, err)
 	}
-	notifier.Ready()
 	code := config.ExitNormal
+	beside, err := startEndpoints(cfg, s, log)
+	if err != nil {
+		code = exitWith(log, err)
+		return stop(s, log, code)
+	}
+	notifier.Ready()
 	select {
 	case sig := <-signals:
 		log.Info("Shutting down", "signal", sig.String())
@@ -91,12 +96,20 @@ func serve(cfg *config.Config, log *slog.Logger, notifier *script.Notifier) int 
 	}
 	// A second signal ends the process at once: what was acknowledged is on disk.
 	signal.Stop(signals)
+	beside.stop(log)
+	return stop(s, log, code)
+}
+
+// stop stops the server and returns the exit code.
+func stop(s *server.Server, log *slog.Logger, code int) int {
 	ctx, cancel := context.WithTimeout(context.Background(), stopTimeout)
 	defer cancel()
 	if err := s.Stop(ctx); err != nil && code == config.ExitNormal {
 		log.Warn("Stopping was not clean; acknowledged writes are on disk", "err", err)
 	}
-	log.Info("Exiting normally")
+	if code == config.ExitNormal {
+		log.Info("Exiting normally")
+	}
 	return code
 }
 

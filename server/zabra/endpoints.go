@@ -1,0 +1,64 @@
+package main
+
+import (
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"os"
+
+	"zabra.dev/zabra/server"
+	"zabra.dev/zabra/server/admin"
+	"zabra.dev/zabra/server/config"
+)
+
+// endpoints are what a server listens on beside its client ports.
+type endpoints struct {
+	admin *admin.AdminServer // nil: not wanted
+}
+
+// startEndpoints starts what cfg asks for. The error is for exitWith; nothing is left running then.
+func startEndpoints(cfg *config.Config, s *server.Server, log *slog.Logger) (*endpoints, error) {
+	e := &endpoints{}
+	if cfg.Admin.Enabled {
+		opts := admin.FromConfig(cfg, configText(cfg, log))
+		var err error
+		if e.admin, err = admin.Start(opts, s, log); err != nil {
+			return nil, &config.Error{ExitCode: config.ExitAdminServer, Message: err.Error(),
+				Key: "admin.serverPort", Value: fmt.Sprint(cfg.Admin.Port), Fix: "free the port, choose another one, or set admin.enableServer=false"}
+		}
+		warnOpenRestore(cfg, s, log)
+	}
+	return e, nil
+}
+
+// stop ends them.
+func (e *endpoints) stop(log *slog.Logger) {
+	if e.admin != nil {
+		if err := e.admin.Stop(); err != nil {
+			log.Warn("Stopping the AdminServer was not clean", "err", err)
+		}
+	}
+}
+
+// configText reads what the command initial_configuration tells: the text of zoo.cfg as it is now.
+func configText(cfg *config.Config, log *slog.Logger) []byte {
+	if cfg.Path == "" {
+		return nil
+	}
+	text, err := os.ReadFile(cfg.Path)
+	if err != nil {
+		log.Warn("The configuration file cannot be read again; initial_configuration will tell nothing", "err", err)
+		return nil
+	}
+	return text
+}
+
+// warnOpenRestore tells that anybody may replace the data, as on a Java server: any made-up identity has the
+// rights that the root gives to everybody.
+func warnOpenRestore(cfg *config.Config, s *server.Server, log *slog.Logger) {
+	addr, err := netip.ParseAddr(cfg.Admin.Address)
+	if cfg.Admin.RestoreEnabled && cfg.Storage.SerializeLastZxid && (err != nil || !addr.IsLoopback()) && s.MayAdminister(nil) {
+		log.Warn(fmt.Sprintf("Whoever reaches the AdminServer on %s, port %d may replace all data by the restore command, as long as the ACL of / is open. "+
+			"Set an ACL on /, or admin.restore.enabled=false, or admin.serverAddress=127.0.0.1", cfg.Admin.Address, cfg.Admin.Port))
+	}
+}
