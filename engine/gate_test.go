@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"sync"
-	"sync/atomic"
 	"testing"
 
 	"zabra.dev/zabra/engine/proto"
@@ -15,8 +14,7 @@ import (
 // that reads write nothing; every reader checks that it sees whole transactions only.
 func TestGates(t *testing.T) {
 	e := newEngine(t, Options{Digest: true, ExtendedTypes: true})
-	const loops, pairs = 3, 40
-	txns := 1500
+	const loops, pairs, txns = 3, 40, 600
 	gates := make([]sync.Mutex, loops+1) // the last one is the checkpoint's
 	lockAll := func(f func()) {
 		for i := range gates {
@@ -34,14 +32,16 @@ func TestGates(t *testing.T) {
 			must(t, e, m.make(proto.OpCreate, &proto.TxnBody{Path: path(side, i), ACL: benchACL, ParentCversion: -1}), nil)
 		}
 	}
-	var stop atomic.Bool
+	turns := make([]chan struct{}, loops) // each lets a loop read for a while; closed at the end
 	var wg sync.WaitGroup
 	for loop := range loops {
+		turn := make(chan struct{}, 1)
+		turns[loop] = turn
 		wg.Go(func() {
 			rng := rand.New(rand.NewPCG(uint64(loop), 3))
 			var a, b proto.Stat
 			var out []byte
-			for !stop.Load() {
+			for range turn {
 				i := rng.IntN(pairs)
 				gates[loop].Lock()
 				x, y := e.Lookup(path(0, i)), e.Lookup(path(1, i))
@@ -86,10 +86,28 @@ func TestGates(t *testing.T) {
 		}
 	})
 	rng := rand.New(rand.NewPCG(9, 9))
-	running, checkpoints := (*Checkpoint)(nil), 0
+	var running *Checkpoint
 	var digest uint64
+	finish := func(image map[string]string) {
+		lockAll(running.Finish)
+		loaded, err := loadImage(image, e.opts)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer loaded.Close()
+		if loaded.Digest() != digest {
+			t.Fatalf("digest %#x, want %#x", loaded.Digest(), digest)
+		}
+		running = nil
+	}
 	for i := range txns {
 		i %= pairs
+		for _, turn := range turns {
+			select {
+			case turn <- struct{}{}:
+			default: // still at it
+			}
+		}
 		data := make([]byte, rng.IntN(3000))
 		pair := mtxn{header: proto.TxnHeader{SessionID: 1, Zxid: m.zxid + 1, Type: proto.OpMulti}}
 		for side := range 2 {
@@ -114,28 +132,16 @@ func TestGates(t *testing.T) {
 		}
 		select {
 		case image := <-emitted:
-			lockAll(running.Finish)
-			loaded, err := loadImage(image, e.opts)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if loaded.Digest() != digest {
-				t.Fatalf("digest %#x, want %#x", loaded.Digest(), digest)
-			}
-			loaded.Close()
-			running = nil
-			checkpoints++
+			finish(image)
 		default:
 		}
 	}
 	if running != nil {
-		<-emitted
-		lockAll(running.Abort)
+		finish(<-emitted)
 	}
 	close(started)
-	stop.Store(true)
-	wg.Wait()
-	if checkpoints == 0 {
-		t.Error("no checkpoint was finished")
+	for _, turn := range turns {
+		close(turn)
 	}
+	wg.Wait()
 }

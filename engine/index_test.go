@@ -34,9 +34,13 @@ func TestIndexModel(t *testing.T) {
 			return ^(rng.Uint32() >> 7)
 		},
 	}
+	seeds := uint64(20)
+	if testing.Short() {
+		seeds = 4
+	}
 	for name, hash := range hashes {
 		t.Run(name, func(t *testing.T) {
-			for seed := range uint64(20) {
+			for seed := range seeds {
 				rng := rand.New(rand.NewPCG(seed, 9))
 				var x index
 				model := map[uint32][]uint32{}

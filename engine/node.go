@@ -3,6 +3,7 @@ package engine
 import (
 	"bytes"
 	"hash/crc32"
+	"slices"
 
 	"github.com/cespare/xxhash/v2"
 
@@ -199,7 +200,7 @@ func (e *Engine) appendPathBelow(dst []byte, top, ref NodeRef) []byte {
 		r = n.parent
 	}
 	start := len(dst)
-	dst = append(dst, make([]byte, length)...)
+	dst = slices.Grow(dst, length)[:start+length]
 	for end := start + length; ref != top; {
 		n := e.nodes.At(uint32(ref))
 		name := e.nameOf(n)
