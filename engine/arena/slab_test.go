@@ -8,7 +8,7 @@ import (
 type record struct {
 	a uint32
 	b uint64
-	c [5]uint32
+	_ [5]uint32
 }
 
 // TestSlabModel allocates and frees at random: records must be zero when they come, keep
