@@ -1,0 +1,88 @@
+package election
+
+import (
+	"time"
+
+	"zabra.dev/zabra/quorum"
+)
+
+// Receive takes a notification of another server: it counts in the election that is going on, and
+// is answered as section 3.3 has it. n.Config is nil when the notification had none that could be
+// read. A notification from oneself is ignored.
+func (e *Election) Receive(now time.Duration, from quorum.ServerID, n quorum.Notification, out []Output) []Output {
+	if !e.started || from == e.self {
+		return out
+	}
+	if c := n.Config; c != nil && c.Version > e.committed.Version && e.state == quorum.Looking && e.opts.ReconfigEnabled {
+		restart := !c.Equal(e.committed)
+		e.setConfigs(c, e.lastSeen)
+		out = append(out, Output{Kind: AdoptConfig, Config: c, Restart: restart})
+		if restart {
+			// The vote comes again: connections are made anew and everybody repeats.
+			e.round = 0
+			e.looking = lookup{beginsAt: Never, repeatAt: Never, finalizeAt: Never}
+			return e.begin(now, out)
+		}
+	}
+	if !e.isVoter(from) {
+		v := e.current
+		v.ElectionEpoch, v.State = e.round, e.state
+		return e.send(from, v, out)
+	}
+	if e.state != quorum.Looking {
+		if n.State != quorum.Looking {
+			return out
+		}
+		if e.state == quorum.Leading {
+			out = append(out, Output{Kind: PeerLooking, From: from})
+		}
+		v := e.current
+		v.State = e.state
+		return e.send(from, v, out)
+	}
+	l := &e.looking
+	l.down = without(l.down, from)
+	if l.beginsAt != Never {
+		return out
+	}
+	if n.State != quorum.Looking {
+		l.told = without(l.told, from) // what it was sent, it threw away
+	}
+	if n.State == quorum.Looking && n.ElectionEpoch < e.round {
+		return e.sendProposal(from, out)
+	}
+	out = e.count(now, from, n.Vote, out)
+	return e.drain(now, out)
+}
+
+// PeerDown tells that a voter is certainly not running: its host refused a connection. Until
+// something is heard of it, its vote is not waited for once a quorum agrees. A server that merely
+// does not answer must not be reported. Outside an election it does nothing, and the next Start
+// forgets it.
+func (e *Election) PeerDown(now time.Duration, id quorum.ServerID, out []Output) []Output {
+	if e.state != quorum.Looking || !e.started || id == e.self {
+		return out
+	}
+	l := &e.looking
+	l.down = appendOnce(l.down, id)
+	if l.beginsAt != Never || l.finalizeAt == Never {
+		return out
+	}
+	return e.agree(now, out)
+}
+
+// PeerUp tells that a connection with another server was made. A looking server tells it its vote
+// and begins anew with the interval of repetitions, which may have grown long.
+func (e *Election) PeerUp(now time.Duration, id quorum.ServerID, out []Output) []Output {
+	if e.state != quorum.Looking || !e.started || id == e.self {
+		return out
+	}
+	l := &e.looking
+	l.down = without(l.down, id)
+	if l.beginsAt != Never || !e.isVoter(id) {
+		return out
+	}
+	l.interval = e.opts.MinNotificationInterval
+	l.repeatAt = min(l.repeatAt, now+l.interval)
+	return e.sendProposal(id, out)
+}
