@@ -223,3 +223,45 @@ func runCrash(t *testing.T, seed uint64, disk *walfs.Mem, steps, depth int) {
 		return
 	}
 }
+
+// TestOpenEmptyCrash cuts the power before every operation of OpenEmpty: the log is as
+// corrupt as it was, or empty.
+func TestOpenEmptyCrash(t *testing.T) {
+	rng := rand.New(rand.NewPCG(1, 10))
+	s := newRotSubject(t, 4, true)
+	oldest := s.spans(t)[0].segment
+	clobber(t, s.disk, oldest, 0, 100)
+	if c, _, _ := s.findings(s.disk.Clone()); c == nil {
+		t.Fatal("log is not corrupt")
+	}
+	disk := s.disk.CrashClone(walfs.Crash{KeepPercent: 100})
+	before, after := 0, 0
+	check := func(where string) {
+		for _, c := range crashes {
+			c.Rand = rng
+			w, err := Open(disk.CrashClone(c), testDir, s.opts)
+			switch {
+			case errors.Is(err, ErrCorrupt):
+				before++
+			case err != nil || w.BaseZxid() != 42 || w.LastZxid() != 42:
+				t.Fatalf("%s, %+v: %v", where, c, err)
+			default:
+				after++
+			}
+		}
+	}
+	disk.SetHook(func(op walfs.Op) error {
+		if op.Kind.Mutates() {
+			check(fmt.Sprint("before ", op))
+		}
+		return nil
+	})
+	if _, err := OpenEmpty(disk, testDir, s.opts, 42); err != nil {
+		t.Fatal(err)
+	}
+	disk.SetHook(nil)
+	check("afterwards")
+	if before == 0 || after == 0 {
+		t.Fatalf("%d times as before, %d times empty", before, after)
+	}
+}

@@ -633,6 +633,27 @@ func TestVerifyInUse(t *testing.T) {
 	})
 }
 
+// TestVerifyRace lets two groups be written between the look at the end of the log
+// and the search for records behind it: that is no damage.
+func TestVerifyRace(t *testing.T) {
+	disk := walfs.NewMemSectors(4096)
+	w := openTest(t, disk, Options{SegmentBytes: 4 << 20})
+	appendGroup(t, w, fill(600<<10, 'a'))
+	end := w.out.off
+	disk.SetHook(func(op walfs.Op) error {
+		if op.Kind == walfs.OpRead && op.Off > end {
+			disk.SetHook(nil)
+			appendGroup(t, w, fill(600<<10, 'b'))
+			appendGroup(t, w, fill(100, 'c'))
+		}
+		return nil
+	})
+	rep, err := Verify(disk, testDir)
+	if err != nil || rep.Records != 3 {
+		t.Fatal(rep, err)
+	}
+}
+
 // TestDamagedHeader walks over what follows a segment with a damaged header, and
 // tells a later format from damage.
 func TestDamagedHeader(t *testing.T) {
@@ -729,6 +750,33 @@ func TestAllocs(t *testing.T) {
 			t.Fatalf("%v allocations per record read", n)
 		}
 	})
+}
+
+// TestChangedPayload writes to a payload while the log has it.
+func TestChangedPayload(t *testing.T) {
+	if !invariants {
+		t.Skip("needs -tags invariants, or -race")
+	}
+	disk := walfs.NewMem()
+	w := openTest(t, disk, Options{})
+	b := &Batch{}
+	b.AddRecord(1, fill(100, 'a'))
+	b.AddRecord(2, fill(100, 'b'))
+	if err := w.Append(b); err != nil {
+		t.Fatal(err)
+	}
+	disk.SetHook(func(op walfs.Op) error {
+		if op.Kind == walfs.OpWrite && op.Off == dataStart {
+			b.Payload(1)[5]++
+		}
+		return nil
+	})
+	defer func() {
+		if got := fmt.Sprint(recover()); !strings.Contains(got, "zxid 0x2 was changed") {
+			t.Fatal(got)
+		}
+	}()
+	w.Step()
 }
 
 func TestState(t *testing.T) {

@@ -130,6 +130,9 @@ func (w *WAL) writeGroup() error {
 	bytes := g.off - out.off
 	_, err := out.file.WriteVecAt(out.vec, out.off)
 	clear(out.vec)
+	if invariants {
+		out.mustBeUnchanged(g)
+	}
 	if err != nil {
 		return noSpace(segmentError(out.seg.name, "write records", err))
 	}
@@ -214,6 +217,24 @@ func (out *writer) plan(maxBytes int64) groupPlan {
 		g.nextRec = 0
 	}
 	return g
+}
+
+// mustBeUnchanged panics if a payload of g is not what it was when plan summed it: then
+// its owner broke the promise not to write to it, and a bad record is on disk.
+func (out *writer) mustBeUnchanged(g groupPlan) {
+	off, next := out.off, out.nextRec
+	for _, b := range out.pending {
+		for ; next < len(b.Records) && off < g.off; next++ {
+			r := b.Records[next]
+			rec := b.Buf[r.Off : r.Off+HeaderSize+r.Len]
+			h, ok := getHeader(rec, recordSeed(out.seed, off))
+			if !ok || checksum(rec, recordSeed(out.seed, off)) != h.sum {
+				panic(fmt.Sprintf("wal: record of zxid 0x%x was changed while the log had it", r.Zxid))
+			}
+			off += h.size()
+		}
+		next = 0
+	}
 }
 
 // syncRecords makes what was written to the current segment durable.
