@@ -24,6 +24,7 @@ type checkpointer struct {
 
 	// What follows belongs to the replica goroutine.
 	running bool
+	lastMs  int64          // when the last image was begun, in server.nowMs time
 	waiters []chan<- error // for the next image to be durable
 	wanted  bool           // an image is wanted whatever the trigger says
 }
@@ -36,10 +37,14 @@ func (k *checkpointer) maybeStart(r *replica) {
 	if k.running {
 		return
 	}
-	due := k.trigger.Due()
+	nowMs := r.srv.nowMs()
+	// Replaying is fast: at a high rate of writes an image each snapCount transactions would only wear
+	// the disk, so there is a least time between two.
+	due := k.trigger.Due() && nowMs-k.lastMs >= r.srv.opts.CheckpointIntervalMin.Milliseconds()
 	if !due && !k.wanted {
 		return
 	}
+	k.lastMs = nowMs
 	k.trigger.Reset()
 	k.wanted = false
 	r.srv.lockGates()

@@ -38,6 +38,7 @@ func TestMain(m *testing.M) {
 func childServer(dir string) int {
 	t := &childT{}
 	o := testOptions(t, dir, os.Getenv(childLines))
+	o.CheckpointIntervalMin = 0
 	s, err := Start(o, slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelError})))
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)

@@ -64,6 +64,10 @@ type Options struct {
 // second and more.
 const checkpointIntervalMin = 5 * time.Second
 
+// spareSegments is how many files of the log may wait for reuse: at a high rate of writes an image sets as
+// many free at once, and a file that is reused need not be filled with zeroes again.
+const spareSegments = 16
+
 // FromConfig gives the options of a standalone server.
 func FromConfig(c *config.Config) Options {
 	o := Options{
@@ -103,7 +107,7 @@ func FromConfig(c *config.Config) Options {
 		Auth: auth.Options{
 			DigestAlg: c.Auth.DigestAlgorithm, SuperDigest: c.Auth.SuperDigest, SkipACL: c.Auth.SkipACL, DigestEnabled: c.Auth.DigestEnabled,
 		},
-		WAL: wal.Options{SegmentBytes: c.Storage.PreAllocBytes, NoSync: !c.Storage.ForceSync},
+		WAL: wal.Options{SegmentBytes: c.Storage.PreAllocBytes, NoSync: !c.Storage.ForceSync, SpareSegments: spareSegments},
 	}
 	if c.Auth.EnforceEnabled {
 		o.EnforceSchemes = strings.Join(c.Auth.EnforceSchemes, ",")

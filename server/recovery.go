@@ -1,9 +1,11 @@
 package server
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -46,11 +48,7 @@ func recoverData(s *Server) (_ *recovered, err error) {
 		}
 		err = errors.Join(err, r.wal.Close())
 	}()
-	rec.store, err = snapshot.Open(vfs.Default, s.opts.DataDir, snapshot.Options{Logger: storeLogger{s.log}, OnFatal: s.fatal})
-	if err != nil {
-		return nil, err
-	}
-	if rec.engine, err = loadImage(s, rec.store); err != nil {
+	if rec.store, rec.engine, err = openImage(s, r.wal.BaseZxid()); err != nil {
 		return nil, err
 	}
 	if err = replay(s, rec.engine, r.wal); err != nil {
@@ -86,6 +84,67 @@ func openLog(s *Server, r *replica) (*wal.WAL, error) {
 		return nil, fmt.Errorf("server: open log in %s: %w", s.opts.LogDir, err)
 	}
 	return w, nil
+}
+
+func openStore(s *Server) (*snapshot.Store, error) {
+	return snapshot.Open(vfs.Default, s.opts.DataDir, snapshot.Options{Logger: storeLogger{s.log}, OnFatal: s.fatal})
+}
+
+// openImage opens the image store and loads the image. A damaged image costs nothing but time as long as
+// the log reaches back to a sound one, or to the beginning: logBase is the zxid behind which it starts.
+func openImage(s *Server, logBase proto.Zxid) (*snapshot.Store, *engine.Engine, error) {
+	store, err := openStore(s)
+	if err == nil {
+		var e *engine.Engine
+		if e, err = loadImage(s, store); err == nil {
+			return store, e, nil
+		}
+		err = errors.Join(err, store.Close())
+	}
+	if !errors.Is(err, snapshot.ErrCorrupt) && !errors.Is(err, engine.ErrImage) {
+		return nil, nil, err
+	}
+	s.log.Error("The snapshot is damaged; falling back to an older one", "err", err)
+	damaged := err
+	if err := snapshot.Discard(vfs.Default, s.opts.DataDir); err != nil {
+		return nil, nil, errors.Join(damaged, err)
+	}
+	if store, err = openStore(s); err != nil {
+		return nil, nil, errors.Join(damaged, err)
+	}
+	e, err := loadOlder(s, store, logBase)
+	if err != nil {
+		return nil, nil, errors.Join(damaged, err, store.Close())
+	}
+	return store, e, nil
+}
+
+// loadOlder restores and loads the newest sound image of the retained ones that the log reaches back to,
+// or gives an empty tree if the log reaches back to the beginning.
+func loadOlder(s *Server, store *snapshot.Store, logBase proto.Zxid) (*engine.Engine, error) {
+	list, err := store.ListRetained()
+	if err != nil {
+		return nil, err
+	}
+	slices.SortFunc(list, func(a, b snapshot.Retained) int { return cmp.Compare(b.Zxid, a.Zxid) })
+	for _, kept := range list {
+		if kept.Zxid < logBase {
+			break
+		}
+		if err := store.RestoreRetained(s.ctx, kept.Zxid, nil); err != nil {
+			s.log.Warn(fmt.Sprintf("problem reading snap file %s", kept.Dir), "err", err)
+			continue
+		}
+		e, err := loadImage(s, store)
+		if err == nil {
+			return e, nil
+		}
+		s.log.Warn(fmt.Sprintf("problem reading snap file %s", kept.Dir), "err", err)
+	}
+	if logBase == 0 {
+		return engine.New(s.opts.Engine)
+	}
+	return nil, fmt.Errorf("server: no sound snapshot is left that the log, which starts behind 0x%x, leads on from; restore %s from a backup", logBase, s.opts.DataDir)
 }
 
 // loadImage scans the image into a tree, or makes an empty tree where there is no image yet.
