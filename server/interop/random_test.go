@@ -36,27 +36,42 @@ type program struct {
 	root  string
 	conns []*conn
 	seed  int64
+	done  int // steps so far
 }
 
 func randomPrograms(r *raw) {
 	for i := range *seedsFlag {
 		p := &program{raw: r, seed: *seedFlag + int64(i)}
-		p.rnd = rand.New(rand.NewSource(p.seed))
-		p.root = fmt.Sprintf("/rnd%d", p.seed)
-		p.run(*opsFlag)
+		p.start()
+		p.steps(*opsFlag)
+		p.end()
+	}
+}
+
+// start opens the program's connections and makes its root.
+func (p *program) start() {
+	p.rnd = rand.New(rand.NewSource(p.seed))
+	p.root = fmt.Sprintf("/rnd%d", p.seed)
+	for range 3 {
+		p.conns = append(p.conns, p.open())
+	}
+	p.conns[0].do(opCreate, createReq(p.root, "", 0))
+}
+
+func (p *program) end() {
+	for j, c := range p.conns {
+		p.put(fmt.Sprintf("%d.end %d", p.seed, j), "%s", sortedEvents(c.close()))
 	}
 }
 
 func (p *program) open() *conn { return p.raw.openTimeout(600000) }
 
-func (p *program) run(ops int) {
-	for range 3 {
-		p.conns = append(p.conns, p.open())
-	}
-	p.conns[0].do(opCreate, createReq(p.root, "", 0))
-	for i := range ops {
+// steps does n requests, each on one of the connections, and looks at what the others see.
+func (p *program) steps(n int) {
+	for range n {
 		c := p.conns[p.rnd.Intn(len(p.conns))]
-		name := fmt.Sprintf("%d.%d", p.seed, i)
+		name := fmt.Sprintf("%d.%d", p.seed, p.done)
+		p.done++
 		n := p.rnd.Intn(100)
 		closed := n < 2
 		switch {
@@ -91,9 +106,6 @@ func (p *program) run(ops int) {
 				p.put(fmt.Sprintf("%s seen by %d", name, j), "%s", seen)
 			}
 		}
-	}
-	for j, c := range p.conns {
-		p.put(fmt.Sprintf("%d.end %d", p.seed, j), "%s", sortedEvents(c.close()))
 	}
 }
 
