@@ -10,12 +10,11 @@ import (
 
 // loadFlags are the flags that make a load.Config.
 type loadFlags struct {
-	fs       *flag.FlagSet
-	mix      string
-	payload  string
-	keyDist  string
-	noWarmup bool
-	cfg      load.Config
+	fs      *flag.FlagSet
+	mix     string
+	payload string
+	keyDist string
+	cfg     load.Config
 }
 
 func addLoadFlags(fs *flag.FlagSet) *loadFlags {

@@ -27,6 +27,8 @@ type command struct {
 func commands() []command {
 	return []command{
 		{"run", "[FLAGS]", "measure one ensemble", runRun},
+		{"compare", "[FLAGS]", "start Debian's Java server and Zabra on this machine and measure both, interleaved", runCompare},
+		{"responder", "[FLAGS]", "answer requests without doing anything: the ceiling of a server", runResponder},
 	}
 }
 

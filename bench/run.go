@@ -2,11 +2,10 @@ package bench
 
 import (
 	"context"
-	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
-	"os"
 	"strings"
 
 	"zabra.dev/zabra/bench/load"
@@ -47,13 +46,7 @@ func runRun(ctx context.Context, args []string, stdout, stderr io.Writer) error 
 	report := Report{Result: *res, Servers: m.usage(), Machine: machine()}
 	writeTable(stdout, &report)
 	if *jsonPath != "" {
-		b, jerr := json.MarshalIndent(&report, "", "  ")
-		if jerr == nil {
-			jerr = os.WriteFile(*jsonPath, append(b, '\n'), 0o644)
-		}
-		if jerr != nil && err == nil {
-			err = jerr
-		}
+		err = errors.Join(err, writeJSON(*jsonPath, &report))
 	}
 	return err
 }

@@ -20,6 +20,8 @@ type Config struct {
 	// the intervals of the schedule exponential instead of equal.
 	Rate    float64
 	Poisson bool
+	// Requests ends the measurement when so many have been made; it then has no Duration. 0: no limit.
+	Requests int64
 	// Warmup precedes the measurement, which takes Duration (10 s).
 	Warmup, Duration time.Duration
 	// Interval is the time between two Intervals of the result (1 s).
@@ -63,7 +65,9 @@ func (c Config) withDefaults() (Config, error) {
 	}
 	def(&c.Outstanding, 16)
 	def(&c.Loops, 1)
-	def(&c.Duration, 10*time.Second)
+	if c.Requests == 0 {
+		def(&c.Duration, 10*time.Second)
+	}
 	def(&c.Interval, time.Second)
 	def(&c.Keys, 10_000)
 	def(&c.KeysPerDir, 100)
@@ -92,6 +96,8 @@ func (c Config) withDefaults() (Config, error) {
 		return bad("%d loops", c.Loops)
 	case !(c.Rate >= 0 && c.Rate <= 1e8):
 		return bad("rate %g (up to 1e8 per second; 0: closed loop)", c.Rate)
+	case c.Requests < 0 || c.Requests > 0 && c.Duration > 0:
+		return bad("%d requests and a duration of %v: only one can end the run", c.Requests, c.Duration)
 	case c.Duration < 0 || c.Warmup < 0 || c.Interval < 0:
 		return bad("a negative duration")
 	case c.Keys < 1 || c.Keys > 100_000_000:

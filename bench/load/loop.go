@@ -49,7 +49,8 @@ type loop struct {
 	next        int // the session that gets the open loop's next request
 
 	phase  phase
-	ending bool // no new requests: the phase is draining
+	made   int64 // requests made in the phase, of those that requests limits
+	ending bool  // no new requests: the phase is draining
 	paced  schedule
 	err    error
 
@@ -85,9 +86,11 @@ type phase struct {
 	// untilNs ends it; 0: when the source has no more to give and all is answered.
 	untilNs int64
 	// Replies are recorded from fromNs to untilNs; in an open loop those of requests intended then. 0: never.
-	fromNs  int64
-	open    bool
-	drainNs int64 // how long to wait for replies at the end
+	fromNs int64
+	open   bool
+	// requests is how many the loop makes at most; 0: no limit.
+	requests int64
+	drainNs  int64 // how long to wait for replies at the end
 }
 
 // A silence watches for the longest time without a reply.
@@ -138,7 +141,7 @@ func orTimeout(err error) error {
 
 // run carries out a phase.
 func (l *loop) run(ph phase) error {
-	l.phase, l.ending = ph, false
+	l.phase, l.ending, l.made = ph, false, 0
 	l.nowNs = l.clock()
 	if !ph.open {
 		for _, c := range l.sessions {
@@ -149,7 +152,7 @@ func (l *loop) run(ph phase) error {
 	drainUntilNs := int64(0)
 	for l.err == nil {
 		l.turn()
-		if !l.ending && (l.shared.stop.Load() || ph.untilNs > 0 && l.nowNs >= ph.untilNs) {
+		if !l.ending && (l.shared.stop.Load() || ph.untilNs > 0 && l.nowNs >= ph.untilNs || ph.requests > 0 && l.made == ph.requests) {
 			l.ending = true
 			drainUntilNs = l.nowNs + ph.drainNs
 		}

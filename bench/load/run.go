@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"math"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -246,6 +247,9 @@ func (r *runner) measure() (*Result, error) {
 	start := int64(time.Since(r.base))
 	ph.fromNs = start + int64(r.cfg.Warmup)
 	ph.untilNs = ph.fromNs + int64(r.cfg.Duration)
+	if r.cfg.Requests > 0 {
+		ph.untilNs = math.MaxInt64
+	}
 
 	over := make(chan struct{})
 	windowed := make(chan time.Duration)
@@ -255,6 +259,10 @@ func (r *runner) measure() (*Result, error) {
 			l.paced = newSchedule(start, r.cfg.Rate, l.number, r.cfg.Loops, r.cfg.Poisson, rng(r.cfg.Seed^uint64(l.number+1)<<32))
 		}
 		l.silence.lastNs, l.writeQuiet.lastNs = ph.fromNs, ph.fromNs
+		ph := ph
+		if n, loops := r.cfg.Requests, int64(r.cfg.Loops); n > 0 {
+			ph.requests = max(1, (n+int64(l.number))/loops)
+		}
 		err := l.run(ph)
 		r.shared.collector.publish(0, l.rec, true)
 		return err

@@ -14,6 +14,12 @@ type mixSource struct{}
 func (mixSource) reply(Kind, proto.ErrCode) error { return nil }
 
 func (mixSource) next(l *loop, c *conn, atNs int64) bool {
+	if l.phase.requests > 0 {
+		if l.made == l.phase.requests {
+			return false
+		}
+		l.made++
+	}
 	k := c.owed
 	if k == 0 {
 		k = l.picker.pick(l.rng.uint32())
