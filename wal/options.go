@@ -36,8 +36,9 @@ const (
 // Options tune a log. Nothing here is fixed once data exists: each Open may choose
 // anew. The zero value means the defaults.
 type Options struct {
-	// SegmentBytes is the size of a segment file, rounded up to a page. A record
-	// that does not fit gets a segment of its own size. zoo.cfg: preAllocSize (KiB).
+	// SegmentBytes is the size of a segment file, rounded up to MinSegmentBytes and to
+	// a page, at most MaxSegmentBytes. A record that does not fit gets a segment of its
+	// own size. zoo.cfg: preAllocSize (KiB), where 0 or less means PreallocNone.
 	SegmentBytes int64
 	Preallocate  Prealloc
 	// SpareSegments is how many files are kept ready for use at most; at least 1.
@@ -84,11 +85,10 @@ func (o Options) withDefaults() (Options, error) {
 	if o.SegmentBytes == 0 {
 		o.SegmentBytes = DefaultSegmentBytes
 	}
-	if o.SegmentBytes < MinSegmentBytes || o.SegmentBytes > MaxSegmentBytes {
-		return o, fmt.Errorf("wal: segment size %d is not within %d and %d bytes",
-			o.SegmentBytes, int64(MinSegmentBytes), int64(MaxSegmentBytes))
+	if o.SegmentBytes < 0 || o.SegmentBytes > MaxSegmentBytes {
+		return o, fmt.Errorf("wal: segment size of %d bytes is not within 0 and %d", o.SegmentBytes, int64(MaxSegmentBytes))
 	}
-	o.SegmentBytes = roundUp(o.SegmentBytes, pageBytes)
+	o.SegmentBytes = roundUp(max(o.SegmentBytes, MinSegmentBytes), pageBytes)
 	if o.SpareSegments <= 0 {
 		o.SpareSegments = DefaultSpareSegments
 	}

@@ -356,9 +356,14 @@ func TestAppendChecks(t *testing.T) {
 	if w.DurableZxid() != 10 {
 		t.Fatal(w.DurableZxid())
 	}
-	for _, bytes := range []int64{1, MinSegmentBytes - 1, MaxSegmentBytes + 1} {
+	for _, bytes := range []int64{-1, MaxSegmentBytes + 1} {
 		if _, err := Open(walfs.NewMem(), testDir, Options{SegmentBytes: bytes}); err == nil {
 			t.Fatalf("segments of %d bytes accepted", bytes)
+		}
+	}
+	for bytes, want := range map[int64]int64{1: MinSegmentBytes, MinSegmentBytes + 1: MinSegmentBytes + pageBytes} {
+		if w := openTest(t, walfs.NewMem(), Options{SegmentBytes: bytes}); w.opts.SegmentBytes != want {
+			t.Fatalf("segments of %d bytes for %d", w.opts.SegmentBytes, bytes)
 		}
 	}
 }
