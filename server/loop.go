@@ -18,13 +18,14 @@ type clientLoop struct {
 	// the gates of all loops, in index order, around each batch of transactions.
 	gate sync.Mutex
 
-	watches *watch.Table
-	conns   []*clientConn // by slot; nil for free ones
-	slots   []watch.ConnID
-	dirty   []*clientConn // have something to flush, resume or close
-	woken   bool          // a wake-up is under way that will flush dirty
-	buffers [][]byte      // free outbound buffers
-	stats   loopStats
+	watches      *watch.Table
+	conns        []*clientConn // by slot; nil for free ones
+	slots        []watch.ConnID
+	dirty        []*clientConn // have something to flush, resume or close
+	woken        bool          // a wake-up is under way that will flush dirty
+	buffers      [][]byte      // free outbound buffers
+	buffersBytes int           // their capacity
+	stats        loopStats
 	// Latencies since somebody last looked.
 	readLatency, updateLatency latencyHistogram
 	watchBytes                 int64 // of watch events since somebody last looked
@@ -83,26 +84,28 @@ func (s *loopStats) add(t *loopStats) {
 }
 
 const (
-	// outBufferBytes is the size of a fresh outbound buffer.
-	outBufferBytes = 2 << 10
+	// outBufferBytes is the size of a fresh outbound buffer: a few replies or events.
+	outBufferBytes = 512
 	// maxPooledBufferBytes keeps the buffer of one giant reply from staying.
 	maxPooledBufferBytes = 256 << 10
-	// maxPooledBuffers bounds the idle buffers of a loop.
-	maxPooledBuffers = 256
+	// maxPooledBytes bounds the idle buffers of a loop.
+	maxPooledBytes = 16 << 20
 )
 
 func (l *clientLoop) getBuffer() []byte {
 	if n := len(l.buffers); n > 0 {
 		b := l.buffers[n-1]
 		l.buffers = l.buffers[:n-1]
+		l.buffersBytes -= cap(b)
 		return b
 	}
 	return make([]byte, 0, outBufferBytes)
 }
 
 func (l *clientLoop) putBuffer(b []byte) {
-	if cap(b) <= maxPooledBufferBytes && len(l.buffers) < maxPooledBuffers {
+	if cap(b) <= maxPooledBufferBytes && l.buffersBytes+cap(b) <= maxPooledBytes {
 		l.buffers = append(l.buffers, b[:0])
+		l.buffersBytes += cap(b)
 	}
 }
 

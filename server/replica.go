@@ -39,6 +39,7 @@ type replica struct {
 	batches, spare []*batch          // being prepared, swapped with the inbox
 	posted         []func(*replica)  // likewise
 	internal       []internalRequest // requests of the server itself, for the next turn
+	request        prep.Request      // being prepared, kept so that none is allocated
 	pending        proposalQueue     // prepared, not applied
 	lastZxid       proto.Zxid        // of the last transaction prepared
 	refusing       bool              // the log takes nothing: writes are refused

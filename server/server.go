@@ -137,12 +137,7 @@ func (s *Server) listen() error {
 	for range n {
 		s.loops = append(s.loops, &clientLoop{srv: s, watches: watch.New(), stats: zeroStats})
 	}
-	sink := &s.replica.sink
-	sink.loops = s.loops
-	sink.counts[proto.EventCreated] = s.figures.Summary("node_created_watch_count")
-	sink.counts[proto.EventDeleted] = s.figures.Summary("node_deleted_watch_count")
-	sink.counts[proto.EventDataChanged] = s.figures.Summary("node_changed_watch_count")
-	sink.counts[proto.EventChildrenChanged] = s.figures.Summary("node_children_watch_count")
+	s.connectSink()
 	opts := netpoll.Options{
 		Listeners: s.opts.Listen, NumLoops: n, Words: fourLetterWords(), FrameMaxBytes: s.opts.FrameMaxBytes,
 		OutboundMaxBytes: s.opts.OutboundMaxBytes, ConnsMax: s.opts.CnxnsMax, TCPKeepAlive: s.opts.TCPKeepAlive, OnFatal: s.fatal,
@@ -169,6 +164,16 @@ func (s *Server) listen() error {
 		s.housekeep()
 	}()
 	return nil
+}
+
+// connectSink has the replica tell the watches of all loops what changes.
+func (s *Server) connectSink() {
+	sink := &s.replica.sink
+	sink.loops = s.loops
+	sink.counts[proto.EventCreated] = s.figures.Summary("node_created_watch_count")
+	sink.counts[proto.EventDeleted] = s.figures.Summary("node_deleted_watch_count")
+	sink.counts[proto.EventDataChanged] = s.figures.Summary("node_changed_watch_count")
+	sink.counts[proto.EventChildrenChanged] = s.figures.Summary("node_children_watch_count")
 }
 
 // Addr returns the bound address of client port i of Options.Listen.

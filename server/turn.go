@@ -94,8 +94,8 @@ func (r *replica) prepareRequest(a *appender, b *batch, q *request) {
 		r.refuse(q)
 		return
 	}
-	req := prep.Request{Session: q.session, Xid: q.xid, Op: q.op, Body: b.body(q), Identities: q.identities}
-	a.propose(&req, proposal{conn: q.conn, session: q.session, xid: q.xid, op: q.op, receivedNs: q.receivedNs})
+	r.request = prep.Request{Session: q.session, Xid: q.xid, Op: q.op, Body: b.body(q), Identities: q.identities}
+	a.propose(&r.request, proposal{conn: q.conn, session: q.session, xid: q.xid, op: q.op, receivedNs: q.receivedNs})
 }
 
 // attach creates a session for a connection, or gives it the one that it asks for.
