@@ -92,7 +92,7 @@ func (p *program) steps(n int) {
 		default:
 			q := p.request()
 			got := c.do(q.op, q.body)
-			p.put(name+" "+q.op.String(), "%s", got)
+			p.put(name+" "+q.op.String(), "%s", sortedACL(got))
 			if c.closed != "" {
 				p.replace(c)
 			}
@@ -117,6 +117,19 @@ func sortedEvents(s string) string {
 	events := eventText.FindAllString(s, -1)
 	sort.Strings(events)
 	return strings.Join(events, "") + eventText.ReplaceAllString(s, "")
+}
+
+var aclList = regexp.MustCompile(`acl=\d+\[([^\]]*)\]`)
+
+// sortedACL sorts a list of ACLs: what auth was replaced by is in the order of a hash table.
+func sortedACL(s string) string {
+	m := aclList.FindStringSubmatchIndex(s)
+	if m == nil {
+		return s
+	}
+	entries := strings.Split(s[m[2]:m[3]], ",")
+	sort.Strings(entries)
+	return s[:m[2]] + strings.Join(entries, ",") + s[m[3]:]
 }
 
 func (p *program) replace(c *conn) {

@@ -47,7 +47,9 @@ func randomPipelines(r *raw) {
 			var qs []request
 			for range 1 + p.rnd.Intn(20) {
 				q := p.request()
-				for q.op == opAuth { // Java answers auth packets ahead of what is in its pipeline
+				// Java answers auth packets ahead of what is in its pipeline, and checks what comes
+				// behind a setACL against the old list until the new one is applied.
+				for q.op == opAuth || q.op == opSetACL {
 					q = p.request()
 				}
 				qs = append(qs, q)
@@ -93,7 +95,7 @@ func (p *program) dump(when string, c *conn) {
 		todo = todo[1:]
 		name := fmt.Sprintf("%d %s %s ", p.seed, when, path)
 		p.put(name+"data", "%s", c.do(opGetData, pathWatch(path, false)))
-		p.put(name+"acl", "%s", c.do(opGetACL, justPath(path)))
+		p.put(name+"acl", "%s", sortedACL(c.do(opGetACL, justPath(path))))
 		kids := c.do(opGetChildren, pathWatch(path, false))
 		if _, list, ok := strings.Cut(kids, "names="); ok && list != "" {
 			names := strings.Split(list, ",")
