@@ -13,6 +13,8 @@ var knownDifferences = []known{
 		Reason: "deleteContainer belongs to the server's own reaper; Java 3.9 lets any client delete any empty node with it, unchecked, and Zabra refuses it"},
 	{Tour: "raw.*", Step: `(fresh/count |path/count "")`, Java: "*", Zabra: "*",
 		Reason: "getAllChildrenNumber of the empty path counts the root as its own descendant in Java, by a string prefix; for / it does not"},
+	{Tour: "raw", Step: `body/(checkWatches|removeWatches|addWatch) null.*`, Java: "err=*", Zabra: "err=-5 zxid=+0",
+		Reason: "a null path names no node and is a marshalling error, as it is for reads; Java keeps the watch under null, where no event can find it"},
 	{Tour: "raw", Step: `path/sync .*`, Java: `* path="*`, Zabra: `* path="*`,
 		Reason: "sync echoes its path unread; Java re-encodes it by way of UTF-16, which damages what is not UTF-8, and Zabra returns the bytes that came"},
 	{Tour: "raw.*", Step: `acl/unicode id .*`, From: "\U0001f600", To: `\xed\xa0\xbd\xed\xb8\x80`,

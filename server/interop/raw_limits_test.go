@@ -19,17 +19,19 @@ func init() {
 	reborn := rawTour("raw-random-restart", map[string]string{"enforceQuota": "true", "maxSessionTimeout": "600000", "snapCount": "60"}, nil,
 		section{"random", randomRestarts})
 	reborn.refs = []kind{java39}
+	ensemble := rawTour("raw-ensemble-auth", map[string]string{"authProvider.1": "org.apache.zookeeper.server.auth.EnsembleAuthenticationProvider", "ensembleAuthName": "one,two"}, nil,
+		section{"ensemble", ensembleAuth})
+	ensemble.pending = "ensemble auth provider"
 	register(
 		random,
 		reborn,
+		ensemble,
 		rawTour("raw-large", nil, nil, section{"large", large}),
 		rawTour("raw-outstanding", map[string]string{"globalOutstandingLimit": "2", "request_throttle_max_requests": "3", "request_throttle_stall_time": "1"}, nil,
 			section{"order", order}),
 		rawTour("raw-max-cnxns", map[string]string{"maxCnxns": "3"}, nil, section{"limit", perClientLimit}),
 		rawTour("raw-connection-throttle", map[string]string{"connection_throttle_tokens": "2", "connection_throttle_fill_time": "1000000"}, nil,
 			section{"throttle", connectionThrottle}),
-		rawTour("raw-ensemble-auth", map[string]string{"authProvider.1": "org.apache.zookeeper.server.auth.EnsembleAuthenticationProvider", "ensembleAuthName": "one,two"}, nil,
-			section{"ensemble", ensembleAuth}),
 		rawTour("raw-local-sessions", map[string]string{"localSessionsEnabled": "true", "localSessionsUpgradingEnabled": "true"}, nil,
 			section{"fresh", freshTree}, section{"session", sessions}),
 		rawTour("raw-no-digest-of-tree", map[string]string{"digest.enabled": "false"}, nil,
