@@ -94,6 +94,9 @@ func runTour(t *testing.T, to tour, refs []kind) {
 			t.Logf("%s on %s:\n%s", to.name, k, trs[i])
 		}
 	}
+	if to.pending != "" && subject() == zabra {
+		leaveOut("tour "+to.name, tool(to.pending+" in Zabra yet"))
+	}
 	differs := false
 	for i, ref := range refs {
 		if len(trs[0].steps) == 0 || len(trs[i+1].steps) == 0 {
@@ -105,11 +108,8 @@ func runTour(t *testing.T, to tour, refs []kind) {
 			judge(t, to.name, ref, ds)
 		}
 	}
-	if to.pending != "" && subject() == zabra {
-		if !differs {
-			t.Errorf("nothing differs: the tour is not pending any more (%s)", to.pending)
-		}
-		leaveOut("tour "+to.name, tool(to.pending+" in Zabra yet"))
+	if to.pending != "" && subject() == zabra && !differs {
+		t.Errorf("nothing differs: the tour is not pending any more (%s)", to.pending)
 	}
 }
 
