@@ -44,7 +44,7 @@ fuzz: ## run each fuzz target for FUZZTIME
 bench: ## the microbenchmarks of all packages
 	$(GO) test -run '^$$' -bench . -benchmem ./...
 
-STATICCHECK := honnef.co/go/tools/cmd/staticcheck@2026.1
+STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 lint: ## gofmt, vet, staticcheck
 	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { gofmt -l $$(git ls-files '*.go'); exit 1; }
 	$(GO) vet ./...
