@@ -3,6 +3,7 @@ package bench
 import (
 	"flag"
 	"fmt"
+	"strings"
 	"time"
 
 	"zabra.dev/zabra/bench/load"
@@ -43,10 +44,13 @@ func addLoadFlags(fs *flag.FlagSet) *loadFlags {
 
 // config finishes the configuration after the flags have been parsed.
 func (f *loadFlags) config() (load.Config, error) {
+	if m := mixByName(f.mix); m != nil {
+		m.apply(f.fs)
+	}
 	c := f.cfg
 	var err error
 	if c.Mix, err = load.ParseMix(f.mix); err != nil {
-		return c, fmt.Errorf("%w: -mix: %w", errUsage, err)
+		return c, fmt.Errorf("%w: -mix: %w; named mixes: %s", errUsage, err, strings.Join(mixNames(), ", "))
 	}
 	if c.Payload, err = load.ParseSizes(f.payload); err != nil {
 		return c, fmt.Errorf("%w: -payload: %w", errUsage, err)

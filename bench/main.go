@@ -28,6 +28,7 @@ func commands() []command {
 	return []command{
 		{"run", "[FLAGS]", "measure one ensemble", runRun},
 		{"compare", "[FLAGS]", "start Debian's Java server and Zabra on this machine and measure both, interleaved", runCompare},
+		{"mixes", "", "list the named mixes and where they come from", runMixes},
 		{"responder", "[FLAGS]", "answer requests without doing anything: the ceiling of a server", runResponder},
 	}
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"flag"
-	"fmt"
 	"io"
 	"strings"
 
@@ -19,6 +18,8 @@ func runRun(ctx context.Context, args []string, stdout, stderr io.Writer) error 
 	fill := fs.Bool("fill", true, "create the keys first")
 	onlyFill := fs.Bool("fill-only", false, "create the keys and end")
 	jsonPath := fs.String("json", "", "write the result to `FILE` as JSON")
+	csvPath := fs.String("csv", "", "write a line per kind of request to `FILE` as CSV")
+	intervalsPath := fs.String("intervals", "", "write a line per second to `FILE` as CSV")
 	quiet := fs.Bool("quiet", false, "no progress lines")
 	f := addLoadFlags(fs)
 	if err := parseFlags(fs, args); err != nil {
@@ -34,19 +35,28 @@ func runRun(ctx context.Context, args []string, stdout, stderr io.Writer) error 
 			return err
 		}
 	}
-	if !*quiet {
-		cfg.OnInterval = func(i load.Interval) { fmt.Fprintln(stderr, progressLine(i)) }
-	}
 	m := newMeter(cfg.Addrs)
 	cfg.OnWindow = m.window
+	p := newProgress(stderr, m)
+	if !*quiet {
+		cfg.OnInterval = p.interval
+	}
 	res, err := load.Run(ctx, cfg)
+	p.end()
 	if res == nil {
 		return err
 	}
 	report := Report{Result: *res, Servers: m.usage(), Machine: machine()}
 	writeTable(stdout, &report)
+	// What was measured is kept whatever ended the run.
 	if *jsonPath != "" {
 		err = errors.Join(err, writeJSON(*jsonPath, &report))
+	}
+	if *csvPath != "" {
+		err = errors.Join(err, toFile(*csvPath, func(w io.Writer) error { return writeCSV(w, &report) }))
+	}
+	if *intervalsPath != "" {
+		err = errors.Join(err, toFile(*intervalsPath, func(w io.Writer) error { return writeIntervals(w, &report) }))
 	}
 	return err
 }

@@ -11,27 +11,6 @@ import (
 	"zabra.dev/zabra/bench/load"
 )
 
-// progressLine tells of one interval.
-func progressLine(i load.Interval) string {
-	perSecond := func(n int64) float64 { return float64(n) / time.Duration(i.Length).Seconds() }
-	var b strings.Builder
-	fmt.Fprintf(&b, "%6s", time.Duration(i.Start+i.Length))
-	part := func(name string, l load.Latency) {
-		if l.Count > 0 {
-			fmt.Fprintf(&b, "  %s %s/s p50 %s p99 %s max %s", name, count(perSecond(l.Count)), short(l.P50), short(l.P99), short(l.Max))
-		}
-	}
-	part("reads", i.Reads)
-	part("writes", i.Writes)
-	if i.Notifications > 0 {
-		fmt.Fprintf(&b, "  events %s/s", count(perSecond(i.Notifications)))
-	}
-	if i.Errors > 0 {
-		fmt.Fprintf(&b, "  errors %d", i.Errors)
-	}
-	return b.String()
-}
-
 // short formats a duration with three digits.
 func short(d load.Duration) string {
 	v := time.Duration(d)

@@ -43,7 +43,7 @@ type Config struct {
 
 	SessionTimeout time.Duration // asked for (30 s)
 	ConnectTimeout time.Duration // for all sessions together (30 s)
-	// DrainTimeout bounds the wait for replies after the end (10 s).
+	// DrainTimeout bounds the wait for replies after the end (10 s), and that for the sessions to close (5 s at most).
 	DrainTimeout time.Duration
 	// Patience is how long a run goes on without any session (5 s); negative: not at all.
 	Patience time.Duration

@@ -7,7 +7,7 @@
 // sessions; nothing on its hot path is shared with another goroutine. One turn of a loop is: wait
 // for readiness, one read per ready connection, account for every reply in it, make as many new
 // requests, one write. Requests are written from templates into the connection's outbound buffer,
-// replies are recognised by their first 25 bytes and otherwise skipped, so that a request costs
+// replies are recognised by their first few bytes and otherwise skipped, so that a request costs
 // neither an allocation nor a system call of its own.
 //
 // # Closed and open loop

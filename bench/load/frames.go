@@ -196,15 +196,15 @@ type replyHead struct {
 	multiFailed bool
 }
 
-// headBytes is how much of a frame decodes to a replyHead: the length, the reply header and the
-// type of the first result.
-const headBytes = 4 + proto.ReplyHeaderBytes + 4
+// headBytes is how much of a frame decodes to a replyHead: the length, the reply header, type and end mark of the first
+// result.
+const headBytes = 4 + proto.ReplyHeaderBytes + 5
 
 // headOf decodes the start of a frame that has at least a reply header.
 func headOf(b []byte) replyHead {
 	h := replyHead{xid: jute.Int32(b[4:]), zxid: jute.Int64(b[8:]), err: proto.ErrCode(jute.Int32(b[16:]))}
 	if len(b) >= headBytes {
-		h.multiFailed = jute.Int32(b[20:]) == int32(proto.OpError)
+		h.multiFailed = jute.Int32(b[20:]) == int32(proto.OpError) && b[24] == 0
 	}
 	return h
 }

@@ -1,6 +1,7 @@
 package load
 
 import (
+	"fmt"
 	"os"
 	"unsafe"
 
@@ -29,7 +30,7 @@ type tag struct{ index, generation int32 }
 func newPoller() (*poller, error) {
 	fd, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
 	if err != nil {
-		return nil, os.NewSyscallError("epoll_create1", err)
+		return nil, fmt.Errorf("load: %w", os.NewSyscallError("epoll_create1", err))
 	}
 	return &poller{fd: fd}, nil
 }

@@ -124,10 +124,6 @@ func newRunner(cfg Config) (*runner, error) {
 	if cfg.Mix == (Mix{}) {
 		return nil, fmt.Errorf("%w: no mix", ErrConfig)
 	}
-	servers, err := resolve(cfg.Addrs)
-	if err != nil {
-		return nil, err
-	}
 	r := &runner{cfg: cfg, base: time.Now(), forms: newForms(cfg.Root, cfg.KeysPerDir)}
 	r.shared.keys = newKeyPicker(cfg.Keys, cfg.KeyDist)
 	r.shared.collector = newCollector(cfg.Loops, cfg.Interval, cfg.OnInterval)
@@ -139,10 +135,15 @@ func newRunner(cfg Config) (*runner, error) {
 	fillRandom(payload, rng(cfg.Seed))
 	nonce := uint32(time.Now().UnixNano() >> 10) // keeps the names of runs apart
 	for i := range cfg.Loops {
-		poll, err := newPoller()
+		// Each loop has addresses of its own, because connecting writes to them.
+		servers, err := resolve(cfg.Addrs)
+		var poll *poller
+		if err == nil {
+			poll, err = newPoller()
+		}
 		if err != nil {
 			r.closePollers()
-			return nil, fmt.Errorf("load: %w", err)
+			return nil, err
 		}
 		l := &loop{
 			cfg: &r.cfg, number: i, shared: &r.shared, servers: servers, forms: r.forms, poll: poll,
@@ -203,7 +204,7 @@ func (r *runner) connect() error {
 }
 
 func (r *runner) closeSessions() {
-	until := int64(time.Since(r.base) + closeTimeout)
+	until := int64(time.Since(r.base) + min(closeTimeout, r.cfg.DrainTimeout))
 	_ = r.each(func(l *loop) error { // the sessions of a server that is gone will expire
 		l.closeSessions(until)
 		return nil
@@ -275,7 +276,7 @@ func (r *runner) measure() (*Result, error) {
 	for _, l := range r.loops {
 		res.Disconnects += l.disconnects
 		res.Resumed += l.resumed
-		for ph.open && l.paced.nextNs < end {
+		for ph.open && r.cfg.Requests == 0 && l.paced.nextNs < end {
 			res.Unfinished++
 			l.paced.advance()
 		}
