@@ -38,5 +38,7 @@
 //     the frequent case that one server sees its leader die a moment before another does.
 //   - A server whose connection comes up is sent the current vote and the interval between
 //     repetitions begins anew (PeerUp), where Java may stay silent for up to a minute.
+//   - A server without a vote and a looking voter do not answer each other's answers: such an answer
+//     is given where it can matter (isNobodyTo), and the same one not without a pause.
 //   - A newer config is not adopted with reconfig disabled; Java restarts its election for ever.
 package election

@@ -94,6 +94,7 @@ type Election struct {
 	// current is the result of the last election, what this server tells while it does not look.
 	current quorum.Vote
 	started bool // Start was called before
+	answers []answer
 
 	looking lookup
 }

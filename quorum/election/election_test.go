@@ -207,7 +207,8 @@ func TestLookingVotes(t *testing.T) {
 	f(1, settled(quorum.Observing, 4, 9, 4, 9), "") // not a voter's state
 	f(1, following(4, 9, 4, 9), "")                 // one is not enough
 	f(6, looking(4, 9, 4, 9), "6:LO(3,7,4,1)")      // not a voter: the last election's result, the round of now
-	f(7, following(4, 9, 4, 9), "7:LO(3,7,4,1)")    // unknown
+	f(7, looking(4, 9, 4, 9), "7:LO(3,7,4,1)")      // unknown
+	f(7, following(4, 9, 4, 9), "")                 // would not use an answer
 	f(3, looking(5, 9, 4, 9), "")                   // nobody but oneself is this server
 	f(1, looking(2, quorum.NoServer, 4, 0), "1:LO(3,7,4,1)")
 
@@ -316,7 +317,7 @@ func TestAnswers(t *testing.T) {
 	p.receive(4, looking(quorum.NoServer, quorum.NoServer, 1, quorum.NoServer))
 	p.is("4:FO(3,7,9,2)")
 	p.receive(4, settled(quorum.Observing, 3, 7, 1, 1))
-	p.is("4:FO(3,7,9,2)")
+	p.is("") // needs none
 	for _, s := range []quorum.State{quorum.Following, quorum.Leading, quorum.Observing} {
 		p.receive(1, settled(s, 1, 9, 20, 9))
 	}
@@ -361,7 +362,7 @@ func TestObserver(t *testing.T) {
 		t.Fatalf("delay %v", d)
 	}
 	p.receive(1, following(2, 7, 9, 2))
-	p.receive(5, following(2, 7, 9, 2))
+	p.receive(5, looking(2, 7, 9, 2))
 	p.up(1)
 	p.down(2)
 	p.is("5:LO(3,7,9,2)")
@@ -399,10 +400,67 @@ func TestNonMember(t *testing.T) {
 	p.start(7, 1, c, nil)
 	p.is("1:LO(-,7,1,1) 2:LO(-,7,1,1) 3:LO(-,7,1,1)")
 	p.receive(1, looking(1, 6, 1, 1)) // not better than the higher zxid of nobody
-	p.is("1:LO(-,7,1,1)")
+	p.is("")
 	p.receive(1, following(3, 7, 9, 2))
 	p.receive(3, leading(3, 7, 9, 2))
 	p.is("decided:FO(3,7,9,2)")
+}
+
+// TestNoEndlessAnswers: a voter and a server without a vote, both looking, end their exchange.
+func TestNoEndlessAnswers(t *testing.T) {
+	c := voters(t, 3, 1, "")
+	voter, other := play(t, 1, Options{}), play(t, 4, Options{})
+	voter.start(7, 1, c, nil)
+	other.e.round = 7
+	other.start(7, 1, c, nil)
+	sent := 0
+	for range 100 {
+		for _, p := range [2][2]*player{{voter, other}, {other, voter}} {
+			from, to := p[0], p[1]
+			out := from.out
+			from.out = nil
+			for _, o := range out {
+				if o.Kind == Send && o.To == to.e.self {
+					sent++
+					to.receive(from.e.self, o.Notification)
+				}
+			}
+		}
+	}
+	if sent != 2 {
+		t.Errorf("%d messages", sent)
+	}
+	// A Java server without a vote would answer the answer; nobody answers that at once.
+	n := looking(quorum.NoServer, quorum.NoServer, 9, quorum.NoServer)
+	n.Config = c
+	voter.out = nil
+	voter.receive(4, n)
+	voter.receive(4, n)
+	voter.is("4:LO(1,7,1,1)")
+	voter.wait(answerPause)
+	voter.receive(4, n)
+	voter.is("4:LO(1,7,1,1)")
+	for id := quorum.ServerID(10); id < 10+2*answersMax; id++ {
+		voter.receive(id, n)
+	}
+	if len(voter.e.answers) != answersMax {
+		t.Errorf("%d answers remembered", len(voter.e.answers))
+	}
+
+	// Who may learn a newer config of us is told.
+	removed := play(t, 4, Options{ReconfigEnabled: true})
+	newer := voters(t, 3, 0, "version=9")
+	removed.start(7, 1, newer, nil)
+	removed.receive(1, following(3, 7, 9, 2))
+	removed.receive(3, leading(3, 7, 9, 2))
+	removed.out = nil
+	n = looking(1, 7, 1, 1)
+	n.Config = voters(t, 3, 1, "version=8")
+	removed.receive(1, n)
+	removed.is("1:FO(3,7,9,2)")
+	n.Config = newer
+	removed.receive(1, n)
+	removed.is("")
 }
 
 func TestWeights(t *testing.T) {

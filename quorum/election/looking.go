@@ -137,7 +137,7 @@ func (e *Election) countLooking(now time.Duration, from quorum.ServerID, v quoru
 		out = e.propose(now, mine, out)
 	case e.better(v, l.proposal):
 		out = e.propose(now, proposalOf(v), out)
-	case from != e.self && !sameVote(v, e.proposal()) && !slices.Contains(l.told, from):
+	case from != e.self && e.isVoter(e.self) && !sameVote(v, e.proposal()) && !slices.Contains(l.told, from):
 		// The voter has not seen our vote yet, or saw it when it was not looking and threw it away.
 		l.told = append(l.told, from)
 		out = e.sendProposal(from, out)

@@ -25,12 +25,15 @@ func (e *Election) Receive(now time.Duration, from quorum.ServerID, n quorum.Not
 		}
 	}
 	if !e.isVoter(from) {
+		if n.State != quorum.Looking || e.answeredJustNow(now, from, n.Vote) {
+			return out
+		}
 		v := e.current
 		v.ElectionEpoch, v.State = e.round, e.state
 		return e.send(from, v, out)
 	}
 	if e.state != quorum.Looking {
-		if n.State != quorum.Looking {
+		if n.State != quorum.Looking || e.isNobodyTo(n) {
 			return out
 		}
 		if e.state == quorum.Leading {
@@ -49,10 +52,56 @@ func (e *Election) Receive(now time.Duration, from quorum.ServerID, n quorum.Not
 		l.told = without(l.told, from) // what it was sent, it threw away
 	}
 	if n.State == quorum.Looking && n.ElectionEpoch < e.round {
+		if e.isNobodyTo(n) {
+			return out
+		}
 		return e.sendProposal(from, out)
 	}
 	out = e.count(now, from, n.Vote, out)
 	return e.drain(now, out)
+}
+
+// isNobodyTo reports whether the sender of n has no use for an answer: this server is no voter in
+// its config, so that it would not count what we say but answer it, and its config is not one
+// that it could learn a newer one from us for. Without this a server without a vote and a looking
+// voter answer each other as fast as they can.
+func (e *Election) isNobodyTo(n quorum.Notification) bool {
+	return n.Config != nil && !n.Config.IsVoter(e.self) &&
+		(n.Config.Version >= e.committed.Version || !e.opts.ReconfigEnabled)
+}
+
+// answerPause is how long the same vote of the same server without a vote is not answered again:
+// less than any sender's interval of repetitions.
+const answerPause = 50 * time.Millisecond
+
+// answer is the last vote of a server without a vote that was answered.
+type answer struct {
+	to   quorum.ServerID
+	vote quorum.Vote
+	at   time.Duration
+}
+
+// answersMax bounds the memory of answers; any server that can connect may have one.
+const answersMax = 64
+
+// answeredJustNow reports whether the same was answered a moment ago, and notes that it is now.
+// The reason is that of isNobodyTo, with the roles exchanged.
+func (e *Election) answeredJustNow(now time.Duration, to quorum.ServerID, v quorum.Vote) bool {
+	for i := range e.answers {
+		a := &e.answers[i]
+		if a.to == to {
+			if a.vote == v && now < a.at+answerPause {
+				return true
+			}
+			a.vote, a.at = v, now
+			return false
+		}
+	}
+	if len(e.answers) == answersMax {
+		e.answers = e.answers[:copy(e.answers, e.answers[1:])]
+	}
+	e.answers = append(e.answers, answer{to, v, now})
+	return false
 }
 
 // PeerDown tells that a voter is certainly not running: its host refused a connection. Until
