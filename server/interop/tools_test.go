@@ -36,7 +36,6 @@ const (
 	toolCurator tool = "Curator (Debian: libcurator-recipes-java)"
 	toolKazoo   tool = "kazoo (Debian: python3-kazoo)"
 	toolC       tool = "C client (Debian: libzookeeper-mt-dev, gcc)"
-	toolKeytool tool = "keytool and openssl"
 )
 
 func exists(path string) bool { _, err := os.Stat(path); return err == nil }
@@ -68,8 +67,6 @@ func have(t tool) bool {
 		v = exec.Command("/usr/bin/python3", "-c", "import kazoo").Run() == nil
 	case toolC:
 		v = inPath("cc") && exists("/usr/include/zookeeper/zookeeper.h")
-	case toolKeytool:
-		v = inPath("keytool") && inPath("openssl")
 	}
 	haveTool[t] = v
 	return v
