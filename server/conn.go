@@ -213,6 +213,7 @@ func (c *clientConn) replied(xid int32, op proto.OpCode, zxid proto.Zxid, receiv
 	s.latencySumMs += latencyMs
 	l.stats.record(latencyMs)
 	l.stats.recordSize(int64(frameBytes))
+	l.responseBytes += int64(frameBytes)
 	histogram.record(latencyMs)
 }
 

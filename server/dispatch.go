@@ -37,6 +37,7 @@ func (s *Server) Closed(np netpoll.Conn, reason error) {
 	l.removeConn(c)
 	l.gate.Unlock()
 	s.connCount.Add(-1)
+	s.figures.Counter("connection_drop_count").Add(1)
 	s.addresses.release(np.RemoteAddr().Addr())
 	if reason != nil {
 		s.log.Warn(fmt.Sprintf("Closing connection of /%s, session = 0x%x", np.RemoteAddr(), session), "err", reason)
@@ -50,6 +51,9 @@ func (s *Server) Closed(np netpoll.Conn, reason error) {
 
 // Woken implements netpoll.Handler.
 func (s *Server) Woken(np netpoll.Loop) { s.loops[np.Index()].flush() }
+
+// frameHeaderBytes is the length in front of each frame.
+const frameHeaderBytes = 4
 
 // Frames implements netpoll.Handler: it serves reads at once, hands writes to the replica in one
 // batch and writes all replies with one call.
@@ -74,6 +78,7 @@ func (s *Server) Frames(np netpoll.Conn, it *netpoll.Frames) {
 		}
 		c.stats.received++
 		l.stats.received++
+		l.receivedBytes += int64(len(frame)) + frameHeaderBytes
 		if c.state == connNew {
 			keep = c.connect(frame, b, nowNs)
 			continue

@@ -23,12 +23,14 @@ func (c *clientConn) connect(frame []byte, b *batch, nowNs int64) bool {
 		return false
 	}
 	if !s.serving.Load() {
+		s.figures.Counter("cnxn_closed_without_zk_server_running").Add(1)
 		s.log.Warn("Close of session 0x0: ZooKeeperServer not running", "client", c.np.RemoteAddr())
 		return false
 	}
 	if !s.admitConnect() {
 		return false
 	}
+	s.figures.Counter("connection_request_count").Add(1)
 	if lpz := s.engine.LastZxid(); req.LastZxidSeen > lpz {
 		s.log.Info(fmt.Sprintf("Refusing session(0x%x) request for client /%s as it has seen zxid 0x%x our last zxid is 0x%x client must try another server",
 			req.SessionID, c.np.RemoteAddr(), req.LastZxidSeen, lpz))

@@ -7,6 +7,7 @@ import (
 	"zabra.dev/zabra/engine"
 	"zabra.dev/zabra/engine/auth"
 	"zabra.dev/zabra/engine/proto"
+	"zabra.dev/zabra/server/config"
 	"zabra.dev/zabra/server/fourlw"
 )
 
@@ -30,7 +31,8 @@ type Stats struct {
 
 // Stats reads the figures.
 func (s *Server) Stats() Stats {
-	st := Stats{Server: s.Info(), UptimeMs: s.nowMs(), AuthFailed: s.authFailed.Load(), FsyncsSlow: s.replica.wal.Stats().SlowSyncs}
+	st := Stats{Server: s.Info(), UptimeMs: s.nowMs(), AuthFailed: s.authFailed.Load(), FsyncsSlow: s.fsyncsSlow.Load(),
+		ProviderNull: s.opts.MetricsProvider == config.MetricsNull}
 	sum := zeroStats
 	s.lockGates()
 	for _, l := range s.loops {

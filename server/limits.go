@@ -43,10 +43,10 @@ type connectThrottle struct {
 	perFill    int
 }
 
-// admit takes a token at time now, or tells that there is none.
-func (t *connectThrottle) admit(now time.Duration) bool {
+// admit takes a token at time now, or tells that there is none. deficit is how many are missing then.
+func (t *connectThrottle) admit(now time.Duration) (admitted bool, deficit int) {
 	if t.max == 0 {
-		return true
+		return true, 0
 	}
 	t.Lock()
 	defer t.Unlock()
@@ -55,8 +55,8 @@ func (t *connectThrottle) admit(now time.Duration) bool {
 		t.tokens = int(min(int64(t.max), int64(t.tokens)+fills*int64(t.perFill)))
 	}
 	if t.tokens == 0 {
-		return false
+		return false, t.max
 	}
 	t.tokens--
-	return true
+	return true, t.max - t.tokens
 }

@@ -9,8 +9,13 @@ import (
 func TestAddressLimit(t *testing.T) {
 	a := addressLimit{counts: map[netip.Addr]int{}, max: 2}
 	one, two := netip.MustParseAddr("127.0.0.1"), netip.MustParseAddr("::1")
-	if !a.admit(one) || !a.admit(one) || a.admit(one) || !a.admit(two) {
-		t.Fatal("a limit of two per address is not kept")
+	for i, c := range []struct {
+		addr netip.Addr
+		want bool
+	}{{one, true}, {one, true}, {one, false}, {two, true}} {
+		if a.admit(c.addr) != c.want {
+			t.Fatalf("connection %d: a limit of two per address is not kept", i)
+		}
 	}
 	a.release(one)
 	if !a.admit(one) {
@@ -24,11 +29,17 @@ func TestAddressLimit(t *testing.T) {
 
 func TestConnectThrottle(t *testing.T) {
 	th := connectThrottle{tokens: 2, max: 2, interval: time.Millisecond, perFill: 1}
-	if !th.admit(0) || !th.admit(0) || th.admit(0) {
-		t.Fatal("two tokens are not two connects")
-	}
-	if !th.admit(1500*time.Microsecond) || th.admit(1900*time.Microsecond) || !th.admit(2*time.Millisecond) {
-		t.Fatal("tokens do not come back one a millisecond")
+	for i, c := range []struct {
+		at      time.Duration
+		want    bool
+		deficit int
+	}{
+		{0, true, 1}, {0, true, 2}, {0, false, 2}, // two tokens are two connects
+		{1500 * time.Microsecond, true, 2}, {1900 * time.Microsecond, false, 2}, {2 * time.Millisecond, true, 2}, // they come back one a millisecond
+	} {
+		if got, deficit := th.admit(c.at); got != c.want || deficit != c.deficit {
+			t.Fatalf("connect %d: %v, deficit %d; want %v, %d", i, got, deficit, c.want, c.deficit)
+		}
 	}
 	th.admit(time.Hour)
 	if th.tokens != 1 {

@@ -28,7 +28,8 @@ type clientLoop struct {
 	stats        loopStats
 	// Latencies since somebody last looked.
 	readLatency, updateLatency latencyHistogram
-	watchBytes                 int64 // of watch events since somebody last looked
+	// Bytes of watch events, of requests and of other replies since somebody last looked.
+	watchBytes, receivedBytes, responseBytes int64
 	// nowNs is the time of the batch being served, so that replies need no clock of their own.
 	nowNs int64
 

@@ -6,6 +6,7 @@ import (
 	"syscall"
 
 	"zabra.dev/zabra/engine/proto"
+	"zabra.dev/zabra/server/config"
 	"zabra.dev/zabra/server/fourlw"
 	"zabra.dev/zabra/server/metrics"
 )
@@ -13,6 +14,9 @@ import (
 // MonitorPairs gives the lines of mntr. Any goroutine may call it.
 func (s *Server) MonitorPairs() []fourlw.Pair {
 	pairs := []fourlw.Pair{{Key: "version", Value: Version()}, {Key: "server_state", Value: "standalone"}}
+	if s.opts.MetricsProvider == config.MetricsNull {
+		return pairs
+	}
 	return s.figures.Pairs(pairs, s.Gauges())
 }
 
@@ -32,11 +36,15 @@ func (s *Server) Gauges() []metrics.Gauge {
 		l.readLatency.moveTo(s.figures.Summary("readlatency"))
 		l.updateLatency.moveTo(s.figures.Summary("updatelatency"))
 		s.figures.Counter("watch_bytes").Add(l.watchBytes)
-		l.watchBytes = 0
+		s.figures.Counter("bytes_received_count").Add(l.receivedBytes)
+		s.figures.Counter("response_bytes").Add(l.responseBytes)
+		l.watchBytes, l.receivedBytes, l.responseBytes = 0, 0, 0
 	}
+	quotas := s.quotaGauges()
 	s.unlockGates()
+	s.collect()
 	g := func(name string, v float64) metrics.Gauge { return metrics.Gauge{Name: name, Value: v} }
-	return []metrics.Gauge{
+	return append([]metrics.Gauge{
 		g("avg_latency", info.AvgLatencyMs), g("min_latency", float64(info.MinLatencyMs)), g("max_latency", float64(info.MaxLatencyMs)),
 		g("packets_received", float64(info.Received)), g("packets_sent", float64(info.Sent)),
 		g("num_alive_connections", float64(info.Connections)), g("outstanding_requests", float64(info.Outstanding)),
@@ -49,7 +57,7 @@ func (s *Server) Gauges() []metrics.Gauge {
 		g("min_client_response_size", float64(sum.minResponseBytes)),
 		g("outstanding_tls_handshake", 0), g("auth_failed_count", float64(s.authFailed.Load())),
 		g("non_mtls_remote_conn_count", 0), g("non_mtls_local_conn_count", 0),
-	}
+	}, quotas...)
 }
 
 // fileDescriptors returns how many are open and how many may be; 0 where the system does not tell.

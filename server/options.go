@@ -58,6 +58,7 @@ type Options struct {
 	ContainerPerMinute                          int
 	ContainerNeverUsedMax                       time.Duration
 	FsyncWarning                                time.Duration
+	MetricsProvider                             config.MetricsProvider
 }
 
 // checkpointIntervalMin keeps what a restart replays below a second's work, at half a million writes per
@@ -99,6 +100,7 @@ func FromConfig(c *config.Config) Options {
 		ContainerPerMinute:    c.Container.DeletionsPerMinute,
 		ContainerNeverUsedMax: c.Container.NeverUsedIntervalMax,
 		FsyncWarning:          c.Storage.FsyncWarningThreshold,
+		MetricsProvider:       c.Metrics.Provider,
 		Engine:                engine.Options{Digest: c.Storage.DigestEnabled, ExtendedTypes: c.Sessions.TTLNodesEnabled},
 		Prep: prep.Options{
 			EnforceQuota: c.Limits.EnforceQuota, CloseSessionTxn: c.Sessions.CloseTxnEnabled,

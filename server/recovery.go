@@ -12,6 +12,7 @@ import (
 
 	"zabra.dev/zabra/engine"
 	"zabra.dev/zabra/engine/proto"
+	"zabra.dev/zabra/server/metrics"
 	"zabra.dev/zabra/snapshot"
 	"zabra.dev/zabra/wal"
 	"zabra.dev/zabra/wal/walfs"
@@ -51,6 +52,7 @@ func recoverData(s *Server) (_ *recovered, err error) {
 	if rec.store, rec.engine, err = openImage(s, r.wal.BaseZxid()); err != nil {
 		return nil, err
 	}
+	s.figures.Summary("startup_snap_load_time").Add(time.Since(began).Milliseconds())
 	if err = replay(s, rec.engine, r.wal); err != nil {
 		return nil, err
 	}
@@ -69,8 +71,17 @@ func openLog(s *Server, r *replica) (*wal.WAL, error) {
 		s.log.Info("Log is "+state.String(), "err", err)
 		r.signal()
 	}
-	opts.SlowSync = s.opts.FsyncWarning
+	// Every sync is told, for the figures; one is rare enough.
+	opts.SlowSync = 1
+	syncMs, flushMs, processMs := s.figures.Summary("fsynctime"), s.figures.Summary("sync_processor_queue_flush_time_ms"), s.figures.Summary("sync_process_time")
 	opts.OnSlowSync = func(took time.Duration, segmentBytes int64) {
+		for _, f := range []*metrics.Summary{syncMs, flushMs, processMs} {
+			f.Add(took.Milliseconds())
+		}
+		if s.opts.FsyncWarning <= 0 || took < s.opts.FsyncWarning {
+			return
+		}
+		s.fsyncsSlow.Add(1)
 		s.log.Warn(fmt.Sprintf("fsync-ing the write ahead log in SyncThread:0 took %dms which will adversely effect operation latency."+
 			"File size is %d bytes. See the ZooKeeper troubleshooting guide", took.Milliseconds(), segmentBytes))
 	}

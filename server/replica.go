@@ -24,6 +24,7 @@ type replica struct {
 	sink     eventSink
 	reaper   reaper
 	ckpt     checkpointer
+	stages   stageFigures
 
 	inbox struct {
 		sync.Mutex // guards the two fields below
@@ -176,6 +177,7 @@ func (r *replica) tick() {
 		r.wal.Retry()
 	} else {
 		r.sessions.expire(nowMs, func(s *session) {
+			r.srv.figures.Counter("stale_sessions_expired").Add(1)
 			r.srv.log.Info(fmt.Sprintf("Expiring session 0x%x, timeout of %dms exceeded", s.id, s.timeoutMs))
 			r.internal = append(r.internal, internalRequest{op: proto.OpCloseSession, session: s.id})
 		})

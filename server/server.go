@@ -46,6 +46,8 @@ type Server struct {
 	outstanding atomic.Int64 // requests at the replica
 
 	figures    *metrics.Registry
+	collected  collected
+	fsyncsSlow atomic.Int64 // above fsync.warningthresholdms
 	authFailed atomic.Int64
 	digestLog  []fourlw.Digest // guarded by all gates: any one to read, all to write
 	traceMask  atomic.Int64    // of gtmk and stmk; it has no effect
@@ -119,6 +121,7 @@ func (s *Server) open() error {
 	r.prep = prep.New(s.engine, s.auth, r.sessions, s.opts.Prep)
 	r.lastZxid = s.engine.LastZxid()
 	r.durableZxid.Store(r.lastZxid)
+	r.stages = newStageFigures(s.figures)
 	r.ckpt.store = rec.store
 	r.ckpt.trigger = snapshot.NewTrigger(int64(s.opts.SnapCount), s.opts.SnapSizeLimitBytes>>10, rand.Int64N)
 	r.reaper = newReaper(s.opts, nowMs)
@@ -255,7 +258,9 @@ func (s *Server) admitAddress(addr netip.Addr) bool {
 }
 
 func (s *Server) admitConnect() bool {
-	if s.throttle.admit(time.Since(s.began)) {
+	admitted, deficit := s.throttle.admit(time.Since(s.began))
+	if admitted {
+		s.figures.Summary("connection_token_deficit").Add(int64(deficit))
 		return true
 	}
 	s.figures.Counter("connection_rejected").Add(1)

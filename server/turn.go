@@ -62,7 +62,9 @@ func (r *replica) prepareAll() {
 	}
 	wallMs := r.srv.wallMs()
 	a := appender{r: r, wallMs: wallMs}
+	figures := turnFigures{beganNs: r.srv.nowNs(), pending: r.pending.len(), lastZxid: r.lastZxid}
 	for i, b := range r.batches {
+		figures.took(b)
 		for j := range b.requests {
 			r.prepareRequest(&a, b, &b.requests[j])
 		}
@@ -82,7 +84,9 @@ func (r *replica) prepareAll() {
 		}
 		r.internal = r.internal[:0]
 	}
+	preparedNs := r.srv.nowNs()
 	a.flush()
+	r.stages.prepared(r, &figures, preparedNs, wallMs)
 }
 
 func (r *replica) prepareRequest(a *appender, b *batch, q *request) {
@@ -95,7 +99,14 @@ func (r *replica) prepareRequest(a *appender, b *batch, q *request) {
 		return
 	}
 	r.request = prep.Request{Session: q.session, Xid: q.xid, Op: q.op, Body: b.body(q), Identities: q.identities}
-	a.propose(&r.request, proposal{conn: q.conn, session: q.session, xid: q.xid, op: q.op, receivedNs: q.receivedNs})
+	p := proposal{conn: q.conn, session: q.session, xid: q.xid, op: q.op, receivedNs: q.receivedNs}
+	if q.op == proto.OpCloseSession {
+		beganNs := r.srv.nowNs()
+		a.propose(&r.request, p)
+		r.stages.closeSessionMs.Add((r.srv.nowNs() - beganNs) / 1e6)
+		return
+	}
+	a.propose(&r.request, p)
 }
 
 // attach creates a session for a connection, or gives it the one that it asks for.
@@ -112,6 +123,7 @@ func (r *replica) attach(a *appender, q *request) {
 		a.propose(&req, proposal{conn: q.conn, session: created.id, op: proto.OpCreateSession, receivedNs: q.receivedNs})
 		return
 	}
+	s.figures.Counter("connection_revalidate_count").Add(1)
 	known := r.sessions.sessions[q.session]
 	if known == nil || known.closing || !known.durable {
 		s.log.Info(fmt.Sprintf("Invalid session 0x%x for client /%s, probably expired", q.session, q.conn.np.RemoteAddr()))
@@ -186,7 +198,11 @@ func (a *appender) propose(req *prep.Request, p proposal) {
 	s := a.slab
 	s.batch.BeginRecord()
 	p.off = len(s.batch.Buf)
-	s.batch.Buf, p.zxid, _ = r.prep.Prepare(s.batch.Buf, req, a.wallMs)
+	var code proto.ErrCode
+	s.batch.Buf, p.zxid, code = r.prep.Prepare(s.batch.Buf, req, a.wallMs)
+	if code == proto.ErrQuotaExceeded {
+		r.srv.noteQuotaExceeded(req)
+	}
 	p.len = len(s.batch.Buf) - p.off
 	s.batch.EndRecord(p.zxid)
 	s.refs.Add(1)
@@ -216,7 +232,7 @@ func (r *replica) applyDurable() {
 	durable := r.durableZxid.Load()
 	for r.pending.len() > 0 && r.pending.front().zxid <= durable {
 		nowNs := r.srv.nowNs()
-		done := int64(0)
+		done, count := int64(0), int64(0)
 		var applied proto.Zxid
 		r.srv.lockGates()
 		for _, l := range r.srv.loops {
@@ -227,6 +243,7 @@ func (r *replica) applyDurable() {
 			if p.slab != nil {
 				r.applyOne(p)
 				applied = p.zxid
+				count++
 				p.slab.release()
 			} else {
 				r.applyRefused(p)
@@ -241,6 +258,7 @@ func (r *replica) applyDurable() {
 		}
 		r.srv.unlockGates()
 		r.srv.outstanding.Add(-done)
+		r.stages.applied(r.srv, applied, count, nowNs)
 	}
 }
 
@@ -273,6 +291,7 @@ func (r *replica) applyOne(p *proposal) {
 	}
 	c.inPipeline--
 	if c.state == connClosed {
+		r.stages.staleReplies.Add(1)
 		return
 	}
 	c.finishWrite(p.xid, p.op, p.zxid, p.receivedNs, func(dst []byte) []byte {

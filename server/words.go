@@ -15,6 +15,7 @@ import (
 	"zabra.dev/zabra/engine"
 	"zabra.dev/zabra/engine/proto"
 	"zabra.dev/zabra/netpoll"
+	"zabra.dev/zabra/server/config"
 	"zabra.dev/zabra/server/fourlw"
 )
 
@@ -195,6 +196,14 @@ func (s *Server) ResetStats() {
 	for _, l := range s.loops {
 		l.stats = zeroStats
 	}
+	if s.opts.MetricsProvider == config.MetricsPrometheus {
+		return // it takes a counter that falls for a restart
+	}
+	for _, l := range s.loops {
+		l.readLatency, l.updateLatency = latencyHistogram{}, latencyHistogram{}
+		l.watchBytes, l.receivedBytes, l.responseBytes = 0, 0, 0
+	}
+	s.collect()
 	s.figures.Reset()
 }
 

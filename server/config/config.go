@@ -200,7 +200,10 @@ const (
 type Metrics struct {
 	Provider      MetricsProvider
 	ClassName     string            // as written, or the default provider's
-	Properties    map[string]string // metricsProvider.* without the prefix
+	HTTPHost      string            // metricsProvider.httpHost
+	HTTPPort      int               // metricsProvider.httpPort; 0 lets the system choose
+	ExportRuntime bool              // metricsProvider.exportJvmInfo: figures of the process and the runtime, too
+	Properties    map[string]string // metricsProvider.* without the prefix, as written
 	JavaAgentPort int               // port of a JMX exporter named by -javaagent; 0 is none
 }
 

@@ -147,7 +147,7 @@ func (k *Key) onlineToo() *Key { k.Property = prefix + k.Name; return k }
 func buildTable() []*Key {
 	var t []*Key
 	for _, part := range [][]*Key{
-		fixedKeys(), storageKeys(), pipelineKeys(), clientPortKeys(), ensembleKeys(),
+		fixedKeys(), metricsKeys(), storageKeys(), pipelineKeys(), clientPortKeys(), ensembleKeys(),
 		authKeys(), tlsKeys(), adminKeys(), processKeys(), clientSideKeys(),
 	} {
 		t = append(t, part...)

@@ -62,23 +62,12 @@ func fixedKeys() []*Key {
 		fixed("multiAddress.reachabilityCheckEnabled", "true", KindBool, "", func(c *Config) any { return &c.Ensemble.ReachabilityCheckEnabled }).onlineToo(),
 		fixed("multiAddress.reachabilityCheckTimeoutMs", "1000", KindDuration, "ms", func(c *Config) any { return &c.Ensemble.ReachabilityCheckTimeout }).onlineToo(),
 		fixed("oraclePath", "", KindPath, "", nil).without("the tie-breaker for two-member ensembles is not part of this server"),
-		fixed("metricsProvider.className", defaultMetricsProvider, KindString, "", func(c *Config) any { return &c.Metrics.ClassName }).checked(checkMetricsProvider),
-		fixed("metricsProvider.*", "", KindString, "", nil).checked(func(b *builder, _ *Key, s Setting) *Error {
-			b.cfg.Metrics.Properties[strings.TrimPrefix(s.Key, "metricsProvider.")] = s.Value
-			return nil
-		}),
 		fixed("jvm.pause.monitor", "false", KindBool, "", func(c *Config) any { return &c.Pause.Enabled }),
 		fixed("jvm.pause.sleep.time.ms", "500", KindDuration, "ms", func(c *Config) any { return &c.Pause.SleepTime }),
 		fixed("jvm.pause.info-threshold.ms", "1000", KindDuration, "ms", func(c *Config) any { return &c.Pause.InfoThreshold }),
 		fixed("jvm.pause.warn-threshold.ms", "10000", KindDuration, "ms", func(c *Config) any { return &c.Pause.WarnThreshold }),
 	}
 }
-
-const (
-	defaultMetricsProvider    = "org.apache.zookeeper.metrics.impl.DefaultMetricsProvider"
-	nullMetricsProvider       = "org.apache.zookeeper.metrics.impl.NullMetricsProvider"
-	prometheusMetricsProvider = "org.apache.zookeeper.metrics.prometheus.PrometheusMetricsProvider"
-)
 
 func checkPath(b *builder, _ *Key, s Setting) *Error {
 	b.warnRelative(s.Key, s.Value)
@@ -130,21 +119,6 @@ func checkSnapRetainCount(b *builder, _ *Key, s Setting) *Error {
 	if n := &b.cfg.Autopurge.SnapRetainCount; *n < 3 {
 		b.warn(slog.LevelWarn, s.Key, fmt.Sprintf("Invalid autopurge.snapRetainCount: %d. Defaulting to 3", *n))
 		*n = 3
-	}
-	return nil
-}
-
-func checkMetricsProvider(b *builder, _ *Key, s Setting) *Error {
-	switch s.Value {
-	case defaultMetricsProvider:
-		b.cfg.Metrics.Provider = MetricsDefault
-	case nullMetricsProvider:
-		b.cfg.Metrics.Provider = MetricsNull
-	case prometheusMetricsProvider:
-		b.cfg.Metrics.Provider = MetricsPrometheus
-	default:
-		return b.refuse(s, "metrics provider class was not found",
-			"write "+prometheusMetricsProvider+", "+nullMetricsProvider+", or drop the key for the default provider")
 	}
 	return nil
 }

@@ -11,7 +11,7 @@ package metrics
 
 import (
 	"fmt"
-	"math/rand/v2"
+	"maps"
 	"slices"
 	"strconv"
 	"sync"
@@ -29,57 +29,37 @@ func (c *Counter) Add(n int64) int64 { return c.v.Add(n) }
 // Value returns the count.
 func (c *Counter) Value() int64 { return c.v.Load() }
 
-// reservoirSize is the size of Java's uniform reservoir.
-const reservoirSize = 4096
-
-// A Summary gathers values: count, sum, least and greatest, and for an advanced one percentiles
-// from a uniform reservoir over the time since the start or the last reset.
+// A Summary gathers values: count, sum, least and greatest, and the distribution, over the time since
+// the start or the last reset and over the last minutes.
 type Summary struct {
 	advanced bool
 
 	mu              sync.Mutex // guards what follows
 	count, sum      int64
 	lowest, highest int64
-	reservoir       []int64
+	all             histogram
+	recent          window
 }
 
 // Add takes one value.
-func (s *Summary) Add(v int64) {
-	s.mu.Lock()
-	s.addLocked(v)
-	s.mu.Unlock()
-}
+func (s *Summary) Add(v int64) { s.AddBatch(v, 1) }
 
 // AddBatch takes n values that are all v.
 func (s *Summary) AddBatch(v, n int64) {
+	if n <= 0 {
+		return
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	// More of one value than the reservoir has places would say nothing more.
-	sampled := min(n, reservoirSize)
-	for range sampled {
-		s.addLocked(v)
-	}
-	s.count += n - sampled
-	s.sum += v * (n - sampled)
-}
-
-func (s *Summary) addLocked(v int64) {
 	if s.count == 0 || v < s.lowest {
 		s.lowest = v
 	}
 	if s.count == 0 || v > s.highest {
 		s.highest = v
 	}
-	s.count++
-	s.sum += v
-	if !s.advanced {
-		return
-	}
-	if len(s.reservoir) < reservoirSize {
-		s.reservoir = append(s.reservoir, v)
-	} else if i := rand.Int64N(s.count); i < reservoirSize {
-		s.reservoir[i] = v
-	}
+	s.count += n
+	s.sum += v * n
+	s.all.add(v, n)
 }
 
 // Values are what a Summary holds at one moment. Percentiles are those of P50 to P999 in order and
@@ -106,18 +86,14 @@ func (v *Values) Avg() float64 {
 // Values returns what the summary holds.
 func (s *Summary) Values() Values {
 	s.mu.Lock()
+	defer s.mu.Unlock()
 	v := Values{Count: s.count, Sum: s.sum, Min: s.lowest, Max: s.highest}
-	sorted := slices.Clone(s.reservoir)
-	s.mu.Unlock()
 	if !s.advanced {
 		return v
 	}
-	slices.Sort(sorted)
+	d := s.all.sorted(&histogram{})
 	for _, p := range percentiles {
-		at := int64(0)
-		if n := len(sorted); n > 0 {
-			at = sorted[min(n-1, int(p.q*float64(n)))]
-		}
+		at, _ := d.quantile(p.q)
 		v.Percentiles = append(v.Percentiles, at)
 	}
 	return v
@@ -126,7 +102,7 @@ func (s *Summary) Values() Values {
 func (s *Summary) reset() {
 	s.mu.Lock()
 	s.count, s.sum, s.lowest, s.highest = 0, 0, 0, 0
-	s.reservoir = s.reservoir[:0]
+	s.all, s.recent = histogram{}, window{}
 	s.mu.Unlock()
 }
 
@@ -142,13 +118,48 @@ type Gauge struct {
 type Registry struct {
 	counters  map[string]*Counter
 	summaries map[string]*Summary
+	sets      map[string]*counterSet
+}
+
+// counterSet is a set of counters by key, which come into being when they are first asked for.
+type counterSet struct {
+	mu       sync.Mutex // guards counters
+	counters map[string]*Counter
+}
+
+// maxSetKeys bounds the keys of a set, which clients may choose; what is beyond counts under none.
+const maxSetKeys = 1024
+
+func (s *counterSet) counter(key string) *Counter {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c := s.counters[key]
+	if c == nil {
+		c = &Counter{}
+		if len(s.counters) < maxSetKeys {
+			s.counters[key] = c
+		}
+	}
+	return c
+}
+
+// each calls f for each key, in order.
+func (s *counterSet) each(f func(key string, n int64)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, key := range slices.Sorted(maps.Keys(s.counters)) {
+		f(key, s.counters[key].Value())
+	}
 }
 
 // New returns a registry with every name of the reference.
 func New() *Registry {
-	r := &Registry{counters: map[string]*Counter{}, summaries: map[string]*Summary{}}
+	r := &Registry{counters: map[string]*Counter{}, summaries: map[string]*Summary{}, sets: map[string]*counterSet{}}
 	for _, name := range counterNames {
 		r.counters[name] = &Counter{}
+	}
+	for _, name := range counterSetNames {
+		r.sets[name] = &counterSet{counters: map[string]*Counter{}}
 	}
 	for _, name := range basicNames {
 		r.summaries[name] = &Summary{}
@@ -168,6 +179,15 @@ func (r *Registry) Counter(name string) *Counter {
 	return c
 }
 
+// CounterOf returns the counter with that key of the set of that name, which must be in the reference.
+func (r *Registry) CounterOf(name, key string) *Counter {
+	s := r.sets[name]
+	if s == nil {
+		panic("metrics: no counter set " + name)
+	}
+	return s.counter(key)
+}
+
 // Summary returns the summary of that name, which must be in the reference.
 func (r *Registry) Summary(name string) *Summary {
 	s := r.summaries[name]
@@ -182,12 +202,17 @@ func (r *Registry) Reset() {
 	for _, c := range r.counters {
 		c.v.Store(0)
 	}
+	for _, s := range r.sets {
+		s.mu.Lock()
+		clear(s.counters)
+		s.mu.Unlock()
+	}
 	for _, s := range r.summaries {
 		s.reset()
 	}
 }
 
-// Pairs appends the lines of mntr: gauges, gauge sets, counters, basic and advanced summaries.
+// Pairs appends the lines of mntr: gauges, gauge sets, counters, counter sets, basic and advanced summaries.
 func (r *Registry) Pairs(dst []fourlw.Pair, gauges []Gauge) []fourlw.Pair {
 	for _, set := range []bool{false, true} {
 		for _, g := range gauges {
@@ -205,6 +230,9 @@ func (r *Registry) Pairs(dst []fourlw.Pair, gauges []Gauge) []fourlw.Pair {
 	}
 	for _, name := range counterNames {
 		num(name, r.counters[name].Value())
+	}
+	for _, name := range counterSetNames {
+		r.sets[name].each(func(key string, n int64) { num(key+"_"+name, n) })
 	}
 	for _, names := range [][]string{basicNames, advancedNames} {
 		for _, name := range names {

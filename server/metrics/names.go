@@ -43,4 +43,6 @@ var (
 		"om_proposal_process_time_ms", "om_commit_process_time_ms", "request_throttle_queue_time_ms",
 		"dead_watchers_cleaner_latency", "jvm_pause_time_ms",
 	}
+	// By the first component of the path.
+	counterSetNames = []string{"quota_exceeded_error_per_namespace"}
 )

@@ -3,26 +3,35 @@ package main
 import (
 	"fmt"
 	"log/slog"
+	"net"
 	"net/netip"
 	"os"
+	"strconv"
 
 	"zabra.dev/zabra/server"
 	"zabra.dev/zabra/server/admin"
 	"zabra.dev/zabra/server/config"
+	"zabra.dev/zabra/server/metrics"
 )
 
 // endpoints are what a server listens on beside its client ports.
 type endpoints struct {
-	admin *admin.AdminServer // nil: not wanted
+	admin   *admin.AdminServer // nil: not wanted
+	metrics []*metrics.Endpoint
 }
 
 // startEndpoints starts what cfg asks for. The error is for exitWith; nothing is left running then.
 func startEndpoints(cfg *config.Config, s *server.Server, log *slog.Logger) (*endpoints, error) {
 	e := &endpoints{}
+	if err := e.startMetrics(cfg, s, log); err != nil {
+		e.stop(log)
+		return nil, err
+	}
 	if cfg.Admin.Enabled {
 		opts := admin.FromConfig(cfg, configText(cfg, log))
 		var err error
 		if e.admin, err = admin.Start(opts, s, log); err != nil {
+			e.stop(log)
 			return nil, &config.Error{ExitCode: config.ExitAdminServer, Message: err.Error(),
 				Key: "admin.serverPort", Value: fmt.Sprint(cfg.Admin.Port), Fix: "free the port, choose another one, or set admin.enableServer=false"}
 		}
@@ -31,8 +40,35 @@ func startEndpoints(cfg *config.Config, s *server.Server, log *slog.Logger) (*en
 	return e, nil
 }
 
+// startMetrics starts the Prometheus provider, and what stands for the exporter that -javaagent names.
+func (e *endpoints) startMetrics(cfg *config.Config, s *server.Server, log *slog.Logger) error {
+	m := &cfg.Metrics
+	var addresses []string
+	if m.Provider == config.MetricsPrometheus {
+		addresses = append(addresses, net.JoinHostPort(m.HTTPHost, strconv.Itoa(m.HTTPPort)))
+	}
+	if m.JavaAgentPort != 0 && (m.Provider != config.MetricsPrometheus || m.JavaAgentPort != m.HTTPPort) {
+		addresses = append(addresses, net.JoinHostPort("0.0.0.0", strconv.Itoa(m.JavaAgentPort)))
+	}
+	for _, address := range addresses {
+		collector := &metrics.Collector{Registry: s.Figures(), Gauges: s.Gauges}
+		endpoint, err := metrics.StartEndpoint(metrics.EndpointOptions{Address: address, Runtime: m.ExportRuntime}, collector, log)
+		if err != nil {
+			return &config.Error{ExitCode: config.ExitUnexpected, Message: err.Error(),
+				Key: "metricsProvider.httpPort", Value: address, Fix: "free the port or choose another one"}
+		}
+		e.metrics = append(e.metrics, endpoint)
+	}
+	return nil
+}
+
 // stop ends them.
 func (e *endpoints) stop(log *slog.Logger) {
+	for _, m := range e.metrics {
+		if err := m.Stop(); err != nil {
+			log.Warn("Stopping the metrics endpoint was not clean", "err", err)
+		}
+	}
 	if e.admin != nil {
 		if err := e.admin.Stop(); err != nil {
 			log.Warn("Stopping the AdminServer was not clean", "err", err)

@@ -1,0 +1,78 @@
+package config
+
+import (
+	"fmt"
+	"log/slog"
+	"strings"
+)
+
+const (
+	defaultMetricsProvider    = "org.apache.zookeeper.metrics.impl.DefaultMetricsProvider"
+	nullMetricsProvider       = "org.apache.zookeeper.metrics.impl.NullMetricsProvider"
+	prometheusMetricsProvider = "org.apache.zookeeper.metrics.prometheus.PrometheusMetricsProvider"
+)
+
+// metricsKeys are the rows of metricsProvider in spec/operations.md 1.4, with those of 5.1 that the
+// Prometheus provider knows.
+func metricsKeys() []*Key {
+	const name = "metricsProvider."
+	row := func(key, def string, kind Kind, unit string, target func(*Config) any) *Key {
+		return fixed(name+key, def, kind, unit, target).checked(checkMetricsProperty)
+	}
+	t := []*Key{
+		fixed(name+"className", defaultMetricsProvider, KindString, "", func(c *Config) any { return &c.Metrics.ClassName }).checked(checkMetricsProvider),
+		row("httpHost", "0.0.0.0", KindString, "", func(c *Config) any { return &c.Metrics.HTTPHost }),
+		row("httpPort", "7000", KindInt, "", func(c *Config) any { return &c.Metrics.HTTPPort }),
+		// Not strict, unlike the other booleans of the file.
+		row("exportJvmInfo", "true", KindString, "", nil),
+	}
+	queue := "figures are noted at once, without a queue"
+	for _, key := range []string{"numWorkerThreads=1", "maxQueueSize=1000000", "workerShutdownTimeoutMs=1000"} {
+		key, def, _ := strings.Cut(key, "=")
+		t = append(t, row(key, def, KindString, "", nil).without(queue))
+	}
+	t = append(t, row("prometheusMetricsSummaryRotateIntervalSeconds", "60", KindString, "", nil).without("quantiles are those of the last five to ten minutes"))
+	return append(t, fixed(name+"*", "", KindString, "", nil).without("the provider knows no such key").checked(checkMetricsProperty))
+}
+
+// checkMetricsProperty keeps the property and checks those with a meaning.
+func checkMetricsProperty(b *builder, k *Key, s Setting) *Error {
+	m := &b.cfg.Metrics
+	name := strings.TrimPrefix(s.Key, "metricsProvider.")
+	switch name {
+	case "exportJvmInfo":
+		m.ExportRuntime = strings.EqualFold(s.Value, "true")
+	case "httpPort":
+		if m.HTTPPort < 0 || m.HTTPPort > 65535 {
+			return b.refuse(s, fmt.Sprintf("port out of range:%d", m.HTTPPort), "give a port from 1 to 65535, or drop the key for the default 7000")
+		}
+	}
+	if s.Origin == FromDefault {
+		return nil
+	}
+	m.Properties[name] = s.Value
+	if k.Treatment == Honoured {
+		b.late = append(b.late, func() *Error {
+			if m.Provider != MetricsPrometheus {
+				b.warn(slog.LevelWarn, s.Key, s.Key+" has no effect: metricsProvider.className names a provider without an endpoint")
+			}
+			return nil
+		})
+	}
+	return nil
+}
+
+func checkMetricsProvider(b *builder, _ *Key, s Setting) *Error {
+	switch s.Value {
+	case defaultMetricsProvider:
+		b.cfg.Metrics.Provider = MetricsDefault
+	case nullMetricsProvider:
+		b.cfg.Metrics.Provider = MetricsNull
+	case prometheusMetricsProvider:
+		b.cfg.Metrics.Provider = MetricsPrometheus
+	default:
+		return b.refuse(s, "metrics provider class was not found",
+			"write "+prometheusMetricsProvider+", "+nullMetricsProvider+", or drop the key for the default provider")
+	}
+	return nil
+}
