@@ -1,0 +1,138 @@
+package zab
+
+import (
+	"bytes"
+	"fmt"
+	"reflect"
+	"testing"
+	"time"
+
+	"zabra.dev/zabra/quorum"
+)
+
+// checker says what must hold in a cluster, at every event:
+//
+//   - what two servers have applied while serving is the same, as far as both have got;
+//   - a leader that begins to serve has everything that was ever committed, so nothing that was
+//     acknowledged to a client is lost;
+//   - an epoch has one leader;
+//   - the epochs on a disk never fall;
+//   - a sync shows everything that was committed anywhere when it was asked for;
+//   - no machine warns: all of them keep the protocol.
+type checker struct {
+	c       *cluster
+	canon   []record // everything committed, in order
+	leaders map[quorum.Epoch]quorum.ServerID
+	failed  error
+	syncs   int
+}
+
+func newChecker(c *cluster) *checker {
+	return &checker{c: c, leaders: map[quorum.Epoch]quorum.ServerID{}}
+}
+
+func (k *checker) fail(format string, args ...any) {
+	if k.failed == nil {
+		k.failed = fmt.Errorf("at %v: %s", k.c.now, fmt.Sprintf(format, args...))
+	}
+}
+
+func (k *checker) epoch(n *node, before, after quorum.Epoch) {
+	if after < before {
+		k.fail("server %d: epoch falls from %d to %d", n.id, before, after)
+	}
+}
+
+// applied compares what n has applied with what is known to be committed.
+func (k *checker) applied(n *node) {
+	k.compare(n, n.stable)
+}
+
+func (k *checker) compare(n *node, from int) {
+	h := n.history()
+	for i := from; i < n.applied; i++ {
+		if i >= len(k.canon) {
+			k.canon = append(k.canon, h[i])
+			continue
+		}
+		if k.canon[i].zxid != h[i].zxid || !bytes.Equal(k.canon[i].packet, h[i].packet) {
+			k.fail("server %d has applied 0x%x as transaction %d, committed is 0x%x", n.id, h[i].zxid, i, k.canon[i].zxid)
+			return
+		}
+	}
+}
+
+func (k *checker) serves(n *node, e quorum.Epoch) {
+	k.compare(n, 0)
+	if n.leader == nil {
+		return
+	}
+	if other, ok := k.leaders[e]; ok {
+		k.fail("epoch %d is led by %d and %d", e, other, n.id)
+	}
+	k.leaders[e] = n.id
+	if n.applied < len(k.canon) {
+		k.fail("leader %d of epoch %d has %d transactions, committed are %d", n.id, e, n.applied, len(k.canon))
+	}
+}
+
+func (k *checker) synced(n *node, atLeast int) {
+	k.syncs++
+	if n.applied < atLeast {
+		k.fail("server %d answers a sync with %d transactions, committed were %d", n.id, n.applied, atLeast)
+	}
+}
+
+// runSeed runs one ensemble to its end.
+func runSeed(seed int64, bugs Bugs, trace bool) *cluster {
+	c := newCluster(seed, bugs)
+	if trace {
+		c.trace = []string{}
+	}
+	c.run(5*time.Second, nil)
+	if c.check.failed == nil {
+		c.heal()
+	}
+	return c
+}
+
+func TestCluster(t *testing.T) {
+	seeds := int64(2000)
+	if testing.Short() {
+		seeds = 200
+	}
+	var txns, turns, syncs, epochs int
+	for seed := range seeds {
+		c := runSeed(seed, Bugs{}, false)
+		if c.check.failed != nil {
+			for _, line := range runSeed(seed, Bugs{}, true).trace {
+				t.Log(line)
+			}
+			t.Fatalf("seed %d: %v", seed, c.check.failed)
+		}
+		txns += len(c.check.canon)
+		turns += c.turns
+		syncs += c.check.syncs
+		epochs += len(c.check.leaders)
+	}
+	t.Logf("%d seeds: %d transactions committed, %d epochs, %d syncs, %d turns", seeds, txns, epochs, syncs, turns)
+}
+
+// TestClusterFindsBugs plants each bug in turn: some seed has to fail, else the checker or the
+// faults are too weak to prove anything.
+func TestClusterFindsBugs(t *testing.T) {
+	bugs := reflect.TypeFor[Bugs]()
+	for i := range bugs.NumField() {
+		t.Run(bugs.Field(i).Name, func(t *testing.T) {
+			var b Bugs
+			reflect.ValueOf(&b).Elem().Field(i).SetBool(true)
+			for seed := int64(0); seed < 2000; seed++ {
+				if c := runSeed(seed, b, false); c.check.failed != nil {
+					t.Logf("seed %d: %v", seed, c.check.failed)
+					return
+				}
+			}
+			t.Error("no seed fails")
+		})
+	}
+}

@@ -1,0 +1,131 @@
+package zab
+
+import (
+	"time"
+
+	"zabra.dev/zabra/engine/proto"
+	"zabra.dev/zabra/quorum"
+)
+
+// LinkID is the driver's number of one connection. It is never used again for another one.
+type LinkID uint64
+
+// InputKind says what happened.
+type InputKind uint8
+
+// The inputs. Fields of Input that are not named do not count.
+const (
+	// InTick tells that time has passed: at the latest at NextDeadline. Both roles.
+	InTick InputKind = iota + 1
+	// InLinkOpened: Link is connected, and nothing has been sent on it. At the leader a learner
+	// has connected; at the learner it is the one connection to the leader.
+	InLinkOpened
+	// InLinkClosed: Link is gone. It may come at any time, also behind OutClose; nothing of Link
+	// may follow. Both roles.
+	InLinkClosed
+	// InPacket: Packet came from Link. It is borrowed until the outputs of this turn are done.
+	// Both roles. The learner takes packets only while Expects says so.
+	InPacket
+	// InProgress: bytes of the tree behind SNAP have come from Link, which counts as a sign of
+	// life. Learner.
+	InProgress
+	// InLogDurable: the log is on disk up to Zxid. Both roles. It says nothing about what was
+	// logged before a cut: after InTruncated and InTreeInstalled the mark starts anew.
+	InLogDurable
+	// InResign: stop, for the reason Err. Both roles.
+	InResign
+
+	// InPropose: Proposals were prepared and appended to the log's queue, in order. The machine
+	// takes one reference of each and borrows the slice until return. Leader, after OutServe.
+	InPropose
+	// InStreamed: what OutStreamDiff or OutStreamSnap asked for has been handed to Link. Zxid is
+	// the last zxid that the peer has then: To of the OutStreamDiff, or that of the image. OK is
+	// false when it cannot be had, and Link is closed then. Leader.
+	InStreamed
+	// InSync: a client of the leader itself wants a sync, to be answered by OutSyncDone with
+	// Token. Leader.
+	InSync
+	// InRevalidated: the answer to the OutRevalidate of Link: Session may move there iff OK.
+	// Leader.
+	InRevalidated
+
+	// InRequest: a local client's write. Packet.Data is the REQUEST's data (quorum.Request), with
+	// Packet.Auth; both are borrowed until the outputs of this turn are done. Learner, after OutServe.
+	InRequest
+	// InSyncRequest is an InRequest for a sync, which OutSyncDone answers with Token. Learner,
+	// after OutServe.
+	InSyncRequest
+	// InRevalidate: a client came with Session, known to another server, with TimeoutMs.
+	// OutRevalidated answers. Learner, after OutServe.
+	InRevalidate
+	// InTruncated: the OutTruncateLog is done. The log and the tree end at Zxid, the newest one
+	// that the log has and that is not above the one asked for. OK is false when the log could
+	// not be cut. Learner.
+	InTruncated
+	// InTreeInstalled: the tree behind SNAP has come whole, is durable as the newest image, with
+	// the log begun anew behind it, and everything older, logs and images, is removed. Zxid is
+	// that of the SNAP packet. OK is false when it did not come whole. Learner.
+	InTreeInstalled
+)
+
+// A Proposal is a transaction that the leader has prepared.
+type Proposal struct {
+	Zxid quorum.Zxid
+	// Packet is the PROPOSAL packet, which nobody may change any more.
+	Packet []byte
+	// Ref keeps Packet alive; nil when nothing has to.
+	Ref Ref
+	// Config is the new config if the transaction is a reconfig; its Version is Zxid.
+	Config *quorum.Config
+}
+
+// A Ref is one reference to the memory of a packet.
+type Ref interface{ Release() }
+
+// Input is one event. It is a value and may be made anew for each Step.
+type Input struct {
+	Kind      InputKind
+	OK        bool
+	Link      LinkID
+	Zxid      quorum.Zxid
+	Token     uint64
+	Session   proto.SessionID
+	TimeoutMs int32
+	Err       error
+	Packet    quorum.Packet
+	Proposals []Proposal
+}
+
+// Timing holds the units of all waiting (quorum protocol, section 1.3).
+type Timing struct {
+	Tick time.Duration // tickTime
+	// InitLimit bounds each step up to the end of synchronisation, SyncLimit silence and the
+	// ACK of a proposal afterwards. In ticks, both above 0.
+	InitLimit, SyncLimit int
+}
+
+func (t *Timing) init() time.Duration { return t.Tick * time.Duration(t.InitLimit) }
+func (t *Timing) sync() time.Duration { return t.Tick * time.Duration(t.SyncLimit) }
+
+// Bugs are mistakes of other implementations, to be planted in tests, which have to find them.
+// In production all are off.
+type Bugs struct {
+	// EpochBeforeHistory: the learner stores currentEpoch at NEWLEADER at once, its history
+	// later.
+	EpochBeforeHistory bool
+	// AckNewLeaderBeforeDurable: the learner acknowledges NEWLEADER at once, and stores history
+	// and epoch later.
+	AckNewLeaderBeforeDurable bool
+	// AckBeforeDurable: the learner acknowledges a proposal as it comes.
+	AckBeforeDurable bool
+	// CommitCountsOldEpoch: the leader counts learners that have not acknowledged NEWLEADER:
+	// their history may still be that of an old epoch.
+	CommitCountsOldEpoch bool
+	// AsyncLogLostOnLeader: the leader counts itself for what its log has only queued.
+	AsyncLogLostOnLeader bool
+	// AcksOutliveLink: the leader goes on counting what a learner acknowledged on a connection
+	// that is gone, though the learner may since have been told to cut it off its log.
+	AcksOutliveLink bool
+	// CommitWithoutQuorum: the leader is content with one voter less than a quorum.
+	CommitWithoutQuorum bool
+}

@@ -1,0 +1,315 @@
+package zab
+
+import (
+	"fmt"
+
+	"zabra.dev/zabra/engine/jute"
+	"zabra.dev/zabra/engine/proto"
+	"zabra.dev/zabra/quorum"
+)
+
+// beginSync takes the packet that says how this learner gets the leader's history.
+func (l *Learner) beginSync(pkt *quorum.Packet, out *Outputs) {
+	switch pkt.Type {
+	case quorum.PacketDiff:
+		if l.opts.LastZxid < 0 {
+			l.violation(out, "DIFF to a learner without history")
+			return
+		}
+		l.inStep()
+	case quorum.PacketTrunc:
+		if pkt.Zxid > l.last {
+			l.distrust(out, fmt.Errorf("%w at 0x%x, it ends at 0x%x", ErrTruncate, pkt.Zxid, l.last))
+			return
+		}
+		l.phase, l.deadline, l.patience = learnerCutting, 0, 0
+		l.cutAt = pkt.Zxid
+		o := out.add(OutTruncateLog)
+		o.Zxid = pkt.Zxid
+	case quorum.PacketSnap:
+		l.phase = learnerTree
+		o := out.add(OutReceiveTree)
+		o.Link, o.Zxid = l.link, pkt.Zxid
+	default:
+		l.violation(out, "%s where DIFF, TRUNC or SNAP is due", quorum.PacketName(pkt.Type))
+	}
+}
+
+// inStep goes on when the own history is known to be the beginning of the leader's.
+func (l *Learner) inStep() {
+	l.phase, l.patience = learnerSyncing, l.opts.Timing.init()
+	l.alive()
+	l.appended, l.committed = l.last, l.last
+}
+
+// truncated goes on after the log was cut.
+func (l *Learner) truncated(z quorum.Zxid, ok bool, out *Outputs) {
+	if l.phase != learnerCutting {
+		panic("zab: InTruncated without OutTruncateLog")
+	}
+	// The log must hold the very proposal at which it was cut, else it is not the leader's log.
+	// The start of this learner's last epoch is no proposal, and fits what came before it.
+	start := quorum.CounterOf(l.cutAt) == 0 && quorum.EpochOf(l.cutAt) == quorum.EpochOf(l.last)
+	if !ok || (z != l.cutAt && !start) {
+		l.distrust(out, fmt.Errorf("%w at 0x%x, only at 0x%x", ErrTruncate, l.cutAt, z))
+		return
+	}
+	l.last, l.durable, l.applied = z, z, min(l.applied, z)
+	l.inStep()
+}
+
+// treeInstalled goes on after the tree came.
+func (l *Learner) treeInstalled(z quorum.Zxid, ok bool, out *Outputs) {
+	if l.phase != learnerTree {
+		panic("zab: InTreeInstalled without OutReceiveTree")
+	}
+	if !ok {
+		l.distrust(out, ErrTree)
+		return
+	}
+	l.last, l.durable, l.applied = z, z, z
+	l.inStep()
+}
+
+// syncing takes what comes between the first packet of the sync and UPTODATE (section 4.5).
+//
+// What is committed is logged as it comes, in front of NEWLEADER, and applied. That is the
+// order of 3.9.3+, history before epoch, without holding all of it in memory; and there
+// is no hole in the log after SNAP or TRUNC, as Java leaves one. What is not committed is held
+// until the learner serves.
+func (l *Learner) syncing(pkt *quorum.Packet, out *Outputs) {
+	switch pkt.Type {
+	case quorum.PacketProposal:
+		l.hold(pkt.Zxid, pkt.Raw, pkt.Data, out)
+	case quorum.PacketInform:
+		l.inform(pkt.Zxid, pkt.Data, out)
+	case quorum.PacketCommit:
+		l.commitHeld(pkt.Zxid, out)
+	case quorum.PacketCommitAndActivate:
+		designated, err := quorum.DecodeCommitAndActivate(pkt.Data)
+		if err != nil {
+			l.violation(out, "%v", err)
+			return
+		}
+		if l.commitHeld(pkt.Zxid, out) {
+			l.activate(l.lastSeen, designated, pkt.Zxid, out)
+		}
+	case quorum.PacketInformAndActivate:
+		l.informAndActivate(pkt, out)
+	case quorum.PacketNewLeader:
+		l.newLeader(pkt, out)
+	case quorum.PacketUpToDate:
+		l.upToDate = true
+		switch l.phase {
+		case learnerSyncing:
+			l.phase = learnerStoring
+			l.store(out)
+		case learnerReady:
+			l.serve(out)
+		}
+	}
+}
+
+// follows checks that z comes right behind what this learner has. Java lets a first proposal
+// have any zxid; here that goes for an empty history only, since a leader that leaves out
+// transactions would make the two trees differ for good.
+func (l *Learner) follows(z quorum.Zxid, out *Outputs) bool {
+	if quorum.Follows(l.last, z) {
+		return true
+	}
+	if l.last == 0 && z > 0 {
+		l.committed, l.acked = z-1, z-1
+		return true
+	}
+	l.distrust(out, fmt.Errorf("%w: 0x%x after 0x%x", ErrGap, z, l.last))
+	return false
+}
+
+// hold keeps a proposal until its COMMIT, or until this learner serves.
+func (l *Learner) hold(z quorum.Zxid, packet, txn []byte, out *Outputs) bool {
+	if !l.follows(z, out) {
+		return false
+	}
+	if !l.sawConfig(txn, out) {
+		return false
+	}
+	l.last = z
+	l.held = append(l.held, heldProposal{zxid: z, packet: packet})
+	return true
+}
+
+// inform takes a committed transaction.
+func (l *Learner) inform(z quorum.Zxid, txn []byte, out *Outputs) bool {
+	start := len(out.buf)
+	out.buf = quorum.AppendPacket(out.buf, quorum.PacketProposal, z, txn)
+	return l.hold(z, out.buf[start:len(out.buf):len(out.buf)], txn, out) && l.commitHeld(z, out)
+}
+
+// commitHeld takes the COMMIT of a held proposal, and logs it unless NEWLEADER has come.
+func (l *Learner) commitHeld(z quorum.Zxid, out *Outputs) bool {
+	if !l.commits(z, out) {
+		return false
+	}
+	if l.phase == learnerSyncing {
+		n := 0
+		for n < len(l.held) && l.held[n].zxid <= z {
+			n++
+		}
+		l.logHeld(n, out)
+	}
+	return true
+}
+
+// commits checks a COMMIT: it is that of the oldest proposal that is not committed, or, on
+// a cumulative link, of any.
+func (l *Learner) commits(z quorum.Zxid, out *Outputs) bool {
+	if l.committed >= l.last {
+		out.warn(l.link, fmt.Errorf("%w: COMMIT of 0x%x with nothing pending after 0x%x", ErrProtocol, z, l.last))
+		return false
+	}
+	oldest := l.committed + 1
+	if len(l.held) > 0 && l.held[0].zxid > l.committed {
+		oldest = l.held[0].zxid
+	}
+	if z != oldest && (!l.cumulative || z < oldest || z > l.last) {
+		l.violation(out, "COMMIT of 0x%x, pending are 0x%x..0x%x", z, oldest, l.last)
+		return false
+	}
+	l.committed = z
+	return true
+}
+
+// logHeld logs the n oldest held proposals.
+func (l *Learner) logHeld(n int, out *Outputs) {
+	for i := range n {
+		h := &l.held[i]
+		packet := h.packet
+		if h.owned {
+			// Lent until the outputs are done, while the memory may be used again at once.
+			packet = out.keep(packet)
+			l.spare = append(l.spare, h.packet)
+		}
+		l.log(h.zxid, packet, out)
+	}
+	kept := copy(l.held, l.held[n:])
+	clear(l.held[kept:])
+	l.held = l.held[:kept]
+}
+
+func (l *Learner) log(z quorum.Zxid, packet []byte, out *Outputs) {
+	l.appended = z
+	o := out.add(OutAppend)
+	o.Zxid, o.Data = z, packet
+}
+
+// newLeader takes NEWLEADER: everything before it is the history of the epoch.
+func (l *Learner) newLeader(pkt *quorum.Packet, out *Outputs) {
+	if l.phase != learnerSyncing {
+		l.violation(out, "NEWLEADER twice")
+		return
+	}
+	if len(pkt.Data) > 0 && l.opts.ReconfigEnabled {
+		config, err := quorum.ParseConfig(pkt.Data)
+		if err != nil {
+			l.violation(out, "NEWLEADER: %v", err)
+			return
+		}
+		l.offered = config
+		l.seen(config, out)
+	}
+	l.phase = learnerStoring
+	l.patience = l.opts.Timing.sync()
+	l.alive()
+	if l.opts.Bugs.EpochBeforeHistory {
+		l.storeEpoch(out)
+	}
+	if l.opts.Bugs.AckNewLeaderBeforeDurable {
+		out.send(l.link, quorum.PacketAck, quorum.EpochStart(l.epoch), nil)
+	}
+	l.store(out)
+}
+
+// store acknowledges NEWLEADER once the history is on disk: the history first, then the epoch
+// that stands for it, then the ACK.
+func (l *Learner) store(out *Outputs) {
+	if l.phase != learnerStoring || l.durable < l.appended {
+		return
+	}
+	l.storeEpoch(out)
+	l.phase = learnerReady
+	if l.upToDate {
+		l.serve(out) // sends the one ACK
+		return
+	}
+	if !l.opts.Bugs.AckNewLeaderBeforeDurable {
+		out.send(l.link, quorum.PacketAck, quorum.EpochStart(l.epoch), nil)
+	}
+}
+
+func (l *Learner) storeEpoch(out *Outputs) {
+	if l.opts.CurrentEpoch != l.epoch {
+		l.opts.CurrentEpoch = l.epoch
+		o := out.add(OutPersistCurrentEpoch)
+		o.Epoch = l.epoch
+	}
+}
+
+// serve acts on UPTODATE. What was held is now logged and acknowledged as usual.
+func (l *Learner) serve(out *Outputs) {
+	if l.offered != nil && l.offered.Version > l.config.Version {
+		l.activate(l.offered, quorum.NoServer, quorum.EpochStart(l.epoch), out)
+		if l.phase == learnerDone {
+			return
+		}
+	}
+	out.send(l.link, quorum.PacketAck, quorum.EpochStart(l.epoch), nil)
+	start := quorum.EpochStart(l.epoch)
+	o := out.add(OutCommit)
+	o.Zxid = l.appended
+	l.acked = max(l.acked, l.appended, start)
+	l.applied, l.committed = l.acked, max(l.committed, start)
+	o = out.add(OutServe)
+	o.Epoch = l.epoch
+	l.phase = learnerServing
+	for i := range l.held {
+		if quorum.EpochOf(l.held[i].zxid) != l.epoch {
+			l.violation(out, "proposal 0x%x of an old epoch is not committed", l.held[i].zxid)
+			return
+		}
+	}
+	l.logHeld(len(l.held), out)
+	l.ackLogged(out)
+}
+
+// sawConfig looks for a reconfig in a proposal and makes its config the last seen one.
+func (l *Learner) sawConfig(txn []byte, out *Outputs) bool {
+	if !l.opts.ReconfigEnabled || len(txn) < proto.TxnHeaderBytes {
+		return true
+	}
+	d := jute.NewDecoder(txn, len(txn))
+	var h proto.TxnHeader
+	if h.Decode(&d); h.Type != proto.OpReconfig {
+		return true
+	}
+	var b proto.TxnBody
+	if err := b.Decode(&d, h.Type); err != nil {
+		l.violation(out, "reconfig 0x%x: %v", h.Zxid, err)
+		return false
+	}
+	config, err := quorum.ParseConfig(b.Data)
+	if err != nil {
+		l.violation(out, "reconfig 0x%x: %v", h.Zxid, err)
+		return false
+	}
+	l.seen(config, out)
+	return true
+}
+
+func (l *Learner) seen(config *quorum.Config, out *Outputs) {
+	if config.Version <= l.lastSeen.Version {
+		return
+	}
+	l.lastSeen = config
+	o := out.add(OutSaveConfig)
+	o.Config = config
+}

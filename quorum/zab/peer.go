@@ -1,0 +1,362 @@
+package zab
+
+import (
+	"fmt"
+	"time"
+
+	"zabra.dev/zabra/engine/proto"
+	"zabra.dev/zabra/quorum"
+)
+
+// peerState is how far a learner's connection has come.
+type peerState uint8
+
+const (
+	peerNew       peerState = iota // its first packet is awaited
+	peerWaitEpoch                  // it waits for the epoch
+	peerAckEpoch                   // has LEADERINFO; its ACKEPOCH is awaited
+	peerWaitSync                   // has acknowledged; a quorum that has is awaited
+	peerStreaming                  // the driver sends it history
+	peerSynced                     // has NEWLEADER; its ACK is awaited
+	peerReady                      // has acknowledged NEWLEADER; waits for the leader to serve
+	peerServing                    // has UPTODATE
+)
+
+// peer is a learner's connection at the leader.
+type peer struct {
+	link       LinkID
+	id         quorum.ServerID
+	state      peerState
+	observer   bool
+	cumulative bool            // takes cumulative COMMITs; its ACKs are taken as such anyway
+	features   quorum.Features // to be told in LEADERINFO
+	zxid       quorum.Zxid     // of its ACKEPOCH
+
+	deadline   time.Duration // for the next packet; 0: none is expected
+	freshUntil time.Duration // counts as alive until then
+
+	sent       quorum.Zxid // newest proposal handed over
+	commitSent quorum.Zxid // newest commit handed over
+	acked      quorum.Zxid // newest proposal acknowledged
+	ackCounts  bool        // NEWLEADER is acknowledged
+	watched    watch       // the proposal whose ACK is timed
+	later      watch       // the newest behind it
+
+	pingsSent, pingsAnswered uint64 // since UPTODATE
+	roundPing                uint64 // the PING whose answer confirms the round of syncs; 0: none
+	roundZxid                quorum.Zxid
+}
+
+// watch is a proposal and when it was sent; zxid 0 is none.
+type watch struct {
+	zxid quorum.Zxid
+	at   time.Duration
+}
+
+// packet takes a packet from a learner.
+func (l *Leader) packet(p *peer, pkt *quorum.Packet, out *Outputs) {
+	if p.state >= peerSynced {
+		p.freshUntil = l.now + l.opts.Timing.sync()
+	}
+	if p.state == peerServing {
+		p.deadline = p.freshUntil
+		l.steady(p, pkt, out)
+		return
+	}
+	switch {
+	case p.state == peerNew && (pkt.Type == quorum.PacketFollowerInfo || pkt.Type == quorum.PacketObserverInfo):
+		l.learnerInfo(p, pkt, out)
+	case p.state == peerAckEpoch && pkt.Type == quorum.PacketAckEpoch:
+		l.ackEpoch(p, pkt, out)
+	case (p.state == peerSynced || p.state == peerReady) && pkt.Type == quorum.PacketAck:
+		if p.state == peerSynced && pkt.Zxid == quorum.EpochStart(l.epoch) {
+			l.ackNewLeader(p, out)
+			return
+		}
+		// Some Java followers acknowledge proposals of the synchronisation first (section 10).
+		l.ack(p, pkt.Zxid, out)
+	default:
+		l.close(p, out, fmt.Errorf("%w: %s from server %d in the handshake", ErrProtocol, quorum.PacketName(pkt.Type), p.id))
+	}
+}
+
+// learnerInfo takes FOLLOWERINFO or OBSERVERINFO.
+func (l *Leader) learnerInfo(p *peer, pkt *quorum.Packet, out *Outputs) {
+	info, err := quorum.DecodeLearnerInfo(pkt.Data)
+	if err != nil {
+		l.close(p, out, fmt.Errorf("%w: %w", ErrProtocol, err))
+		return
+	}
+	if info.Anonymous {
+		l.names--
+		info.ServerID = l.names
+	}
+	if info.ProtocolVersion < quorum.ProtocolVersion {
+		l.close(p, out, fmt.Errorf("%w: server %d, version 0x%x", ErrOldProtocol, info.ServerID, info.ProtocolVersion))
+		return
+	}
+	if info.ConfigVersion > l.config.Version {
+		l.close(p, out, fmt.Errorf("%w: server %d has 0x%x, committed is 0x%x", ErrConfigVersion, info.ServerID, info.ConfigVersion, l.config.Version))
+		return
+	}
+	if info.ServerID == l.opts.Self {
+		l.close(p, out, fmt.Errorf("%w: a learner with the leader's id %d", ErrProtocol, info.ServerID))
+		return
+	}
+	if old := l.peerOf(info.ServerID); old != nil {
+		// What it acknowledged on that connection must not be counted any more: it may be told
+		// to cut it off on this one.
+		l.close(old, out, fmt.Errorf("%w: server %d", ErrReplaced, info.ServerID))
+	}
+	p.id = info.ServerID
+	p.observer = pkt.Type == quorum.PacketObserverInfo
+	p.cumulative = (info.Features & l.opts.Features).Has(quorum.FeatureCumulativeCommit)
+	p.state, p.deadline = peerWaitEpoch, 0
+	if info.Features != 0 {
+		p.features = l.opts.Features // a Java learner is told nothing
+	}
+	if l.phase == leaderDiscovery {
+		l.offerEpoch(p.id, quorum.EpochOf(pkt.Zxid), out)
+	} else {
+		l.sendLeaderInfo(p, out)
+	}
+}
+
+// offerEpoch takes a server's accepted epoch, and fixes the new epoch once a quorum has told
+// theirs (getEpochToPropose).
+func (l *Leader) offerEpoch(id quorum.ServerID, accepted quorum.Epoch, out *Outputs) {
+	l.highestAccepted = max(l.highestAccepted, accepted)
+	if l.config.IsVoter(id) {
+		l.offered.add(id)
+	}
+	if !l.offered.has(l.opts.Self) || !l.contains(l.config, l.offered.has) {
+		return
+	}
+	l.epoch = l.highestAccepted + 1
+	o := out.add(OutPersistAcceptedEpoch)
+	o.Epoch = l.epoch
+	l.phase, l.deadline = leaderAckEpoch, l.now+l.opts.Timing.init()
+	for _, p := range l.peers {
+		if p.state == peerWaitEpoch {
+			l.sendLeaderInfo(p, out)
+		}
+	}
+	l.promise(l.opts.Self, out)
+}
+
+func (l *Leader) sendLeaderInfo(p *peer, out *Outputs) {
+	info := quorum.LeaderInfo{ProtocolVersion: quorum.ProtocolVersion, Features: p.features}
+	start := len(out.buf)
+	out.buf = info.Append(out.buf)
+	out.send(p.link, quorum.PacketLeaderInfo, quorum.EpochStart(l.epoch), out.buf[start:len(out.buf):len(out.buf)])
+	p.state, p.deadline = peerAckEpoch, l.now+l.opts.Timing.init()
+}
+
+// ackEpoch takes a learner's history and, unless it had made it before, its promise.
+func (l *Leader) ackEpoch(p *peer, pkt *quorum.Packet, out *Outputs) {
+	current, err := quorum.DecodeAckEpoch(pkt.Data)
+	if err != nil {
+		l.close(p, out, fmt.Errorf("%w: %w", ErrProtocol, err))
+		return
+	}
+	p.zxid, p.deadline, p.state = pkt.Zxid, 0, peerWaitSync
+	if l.phase != leaderAckEpoch {
+		l.synchronise(p, out)
+		return
+	}
+	if current == quorum.EpochAlreadyPromised {
+		return
+	}
+	if current > l.opts.CurrentEpoch || (current == l.opts.CurrentEpoch && p.zxid > l.opts.LastZxid) {
+		l.close(p, out, fmt.Errorf("%w: server %d with epoch %d and zxid 0x%x, leader with %d and 0x%x", ErrAhead, p.id, current, p.zxid, l.opts.CurrentEpoch, l.opts.LastZxid))
+		return
+	}
+	if p.zxid != -1 {
+		l.promise(p.id, out)
+	}
+}
+
+// promise counts a server that will follow no older leader. A quorum of them begins the
+// synchronisation (waitForEpochAck).
+func (l *Leader) promise(id quorum.ServerID, out *Outputs) {
+	if l.config.IsVoter(id) {
+		l.promised.add(id)
+	}
+	if !l.promised.has(l.opts.Self) || !l.contains(l.config, l.promised.has) {
+		return
+	}
+	o := out.add(OutPersistCurrentEpoch)
+	o.Epoch = l.epoch
+	l.last = quorum.EpochStart(l.epoch)
+	l.phase, l.deadline = leaderNewLeader, l.now+l.opts.Timing.init()
+	if l.opts.ReconfigEnabled && l.config.Version == 0 && l.lastSeen.Version == 0 {
+		// The first config of an ensemble gets its version now (section 1.6).
+		l.lastSeen = l.lastSeen.WithVersion(l.last)
+	}
+	l.newLeaderText = l.lastSeen.AppendText(nil)
+	for i := 0; i < len(l.peers); i++ {
+		if p := l.peers[i]; p.state == peerWaitSync {
+			l.synchronise(p, out)
+		}
+	}
+	l.ackOwnHistory(out)
+}
+
+// synchronise begins to bring a learner to the leader's history.
+func (l *Leader) synchronise(p *peer, out *Outputs) {
+	switch plan := decideSync(p.zxid, l.committed, l.window, l.history, l.opts.ForceSnap); plan.kind {
+	case syncSnap:
+		p.state = peerStreaming
+		o := out.add(OutStreamSnap)
+		o.Link, o.Server = p.link, p.id
+	case syncTrunc:
+		out.send(p.link, quorum.PacketTrunc, plan.zxid, nil)
+		l.catchUp(p, plan.from, out)
+	default:
+		out.send(p.link, quorum.PacketDiff, plan.zxid, nil)
+		l.catchUp(p, plan.from, out)
+	}
+}
+
+// catchUp goes on with a learner that has everything up to at. What the window holds is sent
+// from there, and the learner then gets what is new like all others; what it does not hold, the
+// driver streams from disk first, while more may be committed. So nothing is queued for it
+// meanwhile.
+func (l *Leader) catchUp(p *peer, at quorum.Zxid, out *Outputs) {
+	if !l.window.continues(at) {
+		p.state = peerStreaming
+		o := out.add(OutStreamDiff)
+		o.Link, o.Server, o.From, o.Zxid, o.Cumulative = p.link, p.id, at, min(l.historyEnd(), l.durable), p.cumulative
+		return
+	}
+	i := l.window.After(at)
+	if end := l.historyEnd(); i < l.window.Len() && l.window.At(i).Zxid <= end {
+		o := out.add(OutSendHistory)
+		o.Link, o.Type, o.From, o.Zxid, o.Cumulative = p.link, quorum.PacketProposal, l.window.At(i).Zxid, end, p.cumulative
+	}
+	if l.phase == leaderServing && !p.observer && l.last > l.committed {
+		o := out.add(OutSendProposals)
+		o.Link, o.Type, o.From, o.Zxid = p.link, quorum.PacketProposal, l.committed+1, l.last
+	}
+	p.sent, p.commitSent = l.last, l.committed
+	if l.phase != leaderServing {
+		p.commitSent = l.last
+	}
+	out.send(p.link, quorum.PacketNewLeader, quorum.EpochStart(l.epoch), l.newLeaderText)
+	p.state, p.deadline = peerSynced, l.now+l.opts.Timing.init()
+	p.freshUntil = l.now + l.opts.Timing.init() + l.opts.Timing.sync()
+}
+
+// historyEnd returns the newest committed proposal in the log.
+func (l *Leader) historyEnd() quorum.Zxid {
+	if quorum.CounterOf(l.committed) == 0 && l.phase == leaderServing {
+		return l.opts.LastZxid
+	}
+	return l.committed
+}
+
+// streamed goes on after the driver has sent history up to zxid.
+func (l *Leader) streamed(p *peer, zxid quorum.Zxid, ok bool, out *Outputs) {
+	if p.state != peerStreaming {
+		panic(fmt.Sprintf("zab: InStreamed for server %d, which streams nothing", p.id))
+	}
+	if !ok {
+		l.close(p, out, fmt.Errorf("%w: to server %d", ErrStream, p.id))
+		return
+	}
+	l.catchUp(p, zxid, out)
+}
+
+// ackNewLeader counts a learner that has the whole history and the epoch on disk
+// (waitForNewLeaderAck).
+func (l *Leader) ackNewLeader(p *peer, out *Outputs) {
+	p.state, p.ackCounts, p.deadline = peerReady, true, 0
+	l.dirty = true // ACKs that came before count from now on
+	l.newLeaderAcked.add(p.id)
+	if l.phase == leaderServing {
+		l.upToDate(p, out)
+		return
+	}
+	l.tryServe(out)
+}
+
+// ackOwnHistory counts the leader itself, once its own history is on disk.
+func (l *Leader) ackOwnHistory(out *Outputs) {
+	if l.durable >= l.opts.LastZxid || l.opts.Bugs.AsyncLogLostOnLeader {
+		l.newLeaderAcked.add(l.opts.Self)
+		l.tryServe(out)
+	}
+}
+
+// tryServe begins to broadcast once a quorum has the leader's history.
+func (l *Leader) tryServe(out *Outputs) {
+	acked := l.newLeaderAcked.has
+	if l.opts.Bugs.CommitCountsOldEpoch {
+		acked = l.promised.has
+	}
+	if l.phase != leaderNewLeader || !l.newLeaderAcked.has(l.opts.Self) || !l.isQuorum(acked) {
+		return
+	}
+	l.phase = leaderServing
+	o := out.add(OutCommit)
+	o.Zxid = l.opts.LastZxid
+	l.committed = l.last
+	l.eras = append(l.eras[:0], era{from: l.last + 1, a: l.config})
+	l.completeReconfig(out)
+	o = out.add(OutServe)
+	o.Epoch = l.epoch
+	for _, p := range l.peers {
+		if p.state == peerReady {
+			l.upToDate(p, out)
+		}
+	}
+}
+
+// upToDate lets a learner serve.
+func (l *Leader) upToDate(p *peer, out *Outputs) {
+	out.send(p.link, quorum.PacketUpToDate, quorum.NoZxid, nil)
+	p.state = peerServing
+	p.deadline = l.now + l.opts.Timing.sync()
+	p.freshUntil = p.deadline
+}
+
+// steady takes a packet from a learner that serves.
+func (l *Leader) steady(p *peer, pkt *quorum.Packet, out *Outputs) {
+	switch pkt.Type {
+	case quorum.PacketAck:
+		l.ack(p, pkt.Zxid, out)
+	case quorum.PacketPing:
+		touches, err := quorum.DecodeTouches(pkt.Data)
+		if err != nil {
+			l.close(p, out, fmt.Errorf("%w: %w", ErrProtocol, err))
+			return
+		}
+		l.pong(p, pkt.Zxid)
+		if touches.Len() > 0 {
+			o := out.add(OutTouch)
+			o.Link, o.Server, o.Data = p.link, p.id, touches
+		}
+	case quorum.PacketRevalidate:
+		t, err := quorum.DecodeRevalidate(pkt.Data)
+		if err != nil {
+			l.close(p, out, fmt.Errorf("%w: %w", ErrProtocol, err))
+			return
+		}
+		o := out.add(OutRevalidate)
+		o.Link, o.Server, o.Session, o.TimeoutMs = p.link, p.id, t.SessionID, t.TimeoutMs
+	case quorum.PacketRequest:
+		r, err := quorum.DecodeRequest(pkt.Data)
+		if err != nil {
+			l.close(p, out, fmt.Errorf("%w: %w", ErrProtocol, err))
+			return
+		}
+		if r.Op == proto.OpSync {
+			l.round.waiting.push(syncWait{link: p.link, after: l.last})
+			return
+		}
+		o := out.add(OutRequest)
+		o.Link, o.Server, o.Data, o.Auth = p.link, p.id, pkt.Data, pkt.Auth
+	default:
+		out.warn(p.link, fmt.Errorf("%w: %s from server %d", ErrProtocol, quorum.PacketName(pkt.Type), p.id))
+	}
+}
