@@ -19,7 +19,8 @@ type Usage struct {
 	CPU     load.Duration `json:"cpu"`
 	RSS     int64         `json:"rss_bytes"` // at the end
 	PeakRSS int64         `json:"peak_rss_bytes"`
-	// Bytes written towards the disk and calls of the write family; -1 when unknown.
+	// Bytes of page cache made dirty, and calls of the write family; -1 when unknown. On file systems with large folios the
+	// kernel counts a whole folio for a small write: several times of what reaches the disk.
 	DiskWriteBytes int64 `json:"disk_write_bytes"`
 	WriteCalls     int64 `json:"write_calls"`
 }

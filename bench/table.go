@@ -87,9 +87,6 @@ func writeTable(w io.Writer, r *Report) {
 			fmt.Fprintf(w, ", %s per request", short(load.Duration(r.cpuPerOp())))
 		}
 		fmt.Fprintf(w, ", resident %s (peak %s)", mebibytes(u.RSS), mebibytes(u.PeakRSS))
-		if u.DiskWriteBytes >= 0 {
-			fmt.Fprintf(w, ", %s to disk", mebibytes(u.DiskWriteBytes))
-		}
 		fmt.Fprintln(w)
 	}
 	perRequest := time.Duration(0)

@@ -50,7 +50,7 @@ type loop struct {
 
 	phase  phase
 	made   int64 // requests made in the phase, of those that requests limits
-	ending bool  // no new requests: the phase is draining
+	ending bool  // no new requests, but for those that were due: the phase is draining
 	paced  schedule
 	err    error
 
@@ -156,7 +156,7 @@ func (l *loop) run(ph phase) error {
 			l.ending = true
 			drainUntilNs = l.nowNs + ph.drainNs
 		}
-		if l.underWay() == 0 && (l.ending || ph.untilNs == 0 && !l.more()) {
+		if l.underWay() == 0 && !l.behind() && (l.ending || ph.untilNs == 0 && !l.more()) {
 			break
 		}
 		if l.ending && l.nowNs >= drainUntilNs {
@@ -167,6 +167,12 @@ func (l *loop) run(ph phase) error {
 		}
 	}
 	return l.err
+}
+
+// behind tells whether requests of the schedule are still to be sent. They are sent after the end of the phase too, since they
+// were due before it.
+func (l *loop) behind() bool {
+	return l.phase.open && l.phase.requests == 0 && l.paced.nextNs < l.phase.untilNs && !l.shared.stop.Load()
 }
 
 // more offers every session a request and tells whether one took it.
@@ -220,7 +226,7 @@ func (l *loop) turn() {
 	}
 	l.timers()
 	l.flushDirty()
-	if l.phase.open && !l.ending {
+	if l.phase.open && (!l.ending || l.behind()) {
 		l.issueDue()
 	}
 }

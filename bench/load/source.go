@@ -113,8 +113,9 @@ func (s *listSource) next(l *loop, c *conn, atNs int64) bool {
 	return true
 }
 
-func (s *listSource) reply(_ Kind, code proto.ErrCode) error {
-	if code == proto.OK {
+func (s *listSource) reply(kind Kind, code proto.ErrCode) error {
+	// A session that watches keys looks at them as soon as it is up, before they need exist.
+	if code == proto.OK || kind != s.kind {
 		return nil
 	}
 	return s.answer(code)
