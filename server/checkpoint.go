@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"zabra.dev/zabra/engine"
@@ -24,6 +25,10 @@ type checkpointer struct {
 
 	// What follows belongs to the replica goroutine.
 	running bool
+	// life tells the reports of images of the tree at hand from those of trees that are gone.
+	life    uint64
+	stop    atomic.Bool // asks the goroutine to end; any goroutine may read it
+	current *engine.Checkpoint
 	lastMs  int64          // when the last image was begun, in server.nowMs time
 	waiters []chan<- error // for the next image to be durable
 	wanted  bool           // an image is wanted whatever the trigger says
@@ -34,7 +39,7 @@ const portionNodes = 128
 
 // maybeStart begins an image when enough has been logged since the last, or one is asked for.
 func (k *checkpointer) maybeStart(r *replica) {
-	if k.running {
+	if k.running || !r.stable() {
 		return
 	}
 	nowMs := r.srv.nowMs()
@@ -53,15 +58,32 @@ func (k *checkpointer) maybeStart(r *replica) {
 	if err != nil {
 		panic("server: " + err.Error())
 	}
-	k.running = true
-	waiters := k.waiters
+	k.running, k.current = true, c
+	k.stop.Store(false)
+	waiters, life := k.waiters, k.life
 	k.waiters = nil
-	k.wg.Add(1)
-	go func() {
-		defer k.wg.Done()
+	k.wg.Go(func() {
 		err := k.take(r.srv, c)
-		r.post(func(r *replica) { k.finished(r, c, err, waiters) })
-	}()
+		r.post(func(r *replica) {
+			if life == k.life {
+				k.finished(r, c, err)
+			}
+			for _, w := range waiters {
+				w <- err
+			}
+		})
+	})
+}
+
+// abandon ends the image that is being taken, because its tree is about to go.
+func (k *checkpointer) abandon() {
+	k.stop.Store(true)
+	k.wg.Wait()
+	k.life++
+	if k.running {
+		k.current.Abort()
+		k.running, k.current = false, nil
+	}
 }
 
 // take writes the image of c. It runs on the checkpoint's goroutine.
@@ -73,7 +95,7 @@ func (k *checkpointer) take(s *Server, c *engine.Checkpoint) error {
 		return err
 	}
 	for done := false; !done; {
-		if s.ctx.Err() != nil {
+		if s.ctx.Err() != nil || k.stop.Load() {
 			return errors.Join(errStopped, w.Abort())
 		}
 		k.gate.Lock()
@@ -100,7 +122,7 @@ var errStopped = errors.New("server: stopped")
 
 // finished takes note of an image that is durable, or has failed: then all that it held counts as
 // changed again, and the next trigger tries anew.
-func (k *checkpointer) finished(r *replica, c *engine.Checkpoint, err error, waiters []chan<- error) {
+func (k *checkpointer) finished(r *replica, c *engine.Checkpoint, err error) {
 	r.srv.lockGates()
 	if err == nil {
 		c.Finish()
@@ -108,10 +130,7 @@ func (k *checkpointer) finished(r *replica, c *engine.Checkpoint, err error, wai
 		c.Abort()
 	}
 	r.srv.unlockGates()
-	k.running = false
-	for _, w := range waiters {
-		w <- err
-	}
+	k.running, k.current = false, nil
 	if err != nil {
 		if !errors.Is(err, errStopped) {
 			r.srv.figures.Counter("snapshot_error_count").Add(1)

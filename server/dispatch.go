@@ -45,7 +45,13 @@ func (s *Server) Closed(np netpoll.Conn, reason error) {
 		s.log.Debug(fmt.Sprintf("Unable to read additional data from client, it probably closed the socket: address = /%s, session = 0x%x", np.RemoteAddr(), session))
 	}
 	if session != 0 {
-		s.replica.post(func(r *replica) { r.sessions.detach(session, c) })
+		s.replica.post(func(r *replica) {
+			r.sessions.detach(session, c)
+			if x := r.sessions.sessions[session]; x != nil && x.conn == nil && !r.leads() {
+				// A learner only keeps the sessions that are connected here.
+				r.sessions.remove(session)
+			}
+		})
 	}
 }
 
@@ -155,8 +161,19 @@ func (c *clientConn) request(frame []byte, b *batch, nowNs int64) bool {
 	}
 	switch op {
 	case proto.OpPing, proto.OpExists, proto.OpGetData, proto.OpGetChildren, proto.OpGetChildren2, proto.OpGetACL,
-		proto.OpSync, proto.OpMultiRead, proto.OpCheckWatches, proto.OpRemoveWatches, proto.OpSetWatches,
+		proto.OpMultiRead, proto.OpCheckWatches, proto.OpRemoveWatches, proto.OpSetWatches,
 		proto.OpSetWatches2, proto.OpAddWatch, proto.OpGetEphemerals, proto.OpGetAllChildrenNum, proto.OpWhoAmI:
+		if c.queue.empty() {
+			c.serveRead(xid, op, body, nowNs)
+		} else {
+			c.queue.push(queuedRead, xid, op, body, nowNs)
+		}
+	case proto.OpSync:
+		if s.replica.ens != nil {
+			c.queue.pushWrite(xid, op, nowNs)
+			b.addWrite(c, xid, op, body, nowNs)
+			return true
+		}
 		if c.queue.empty() {
 			c.serveRead(xid, op, body, nowNs)
 		} else {

@@ -13,7 +13,7 @@ import (
 
 // MonitorPairs gives the lines of mntr. Any goroutine may call it.
 func (s *Server) MonitorPairs() []fourlw.Pair {
-	pairs := []fourlw.Pair{{Key: "version", Value: Version()}, {Key: "server_state", Value: "standalone"}}
+	pairs := []fourlw.Pair{{Key: "version", Value: Version()}, {Key: "server_state", Value: s.Mode()}}
 	if s.opts.MetricsProvider == config.MetricsNull {
 		return pairs
 	}

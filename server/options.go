@@ -21,6 +21,8 @@ type Options struct {
 	DataDir, LogDir string
 	// Listen are the client ports.
 	Listen []netpoll.Listener
+	// Ensemble makes the server a member of an ensemble; nil: it stands alone.
+	Ensemble *EnsembleOptions
 	// ServerID goes into session ids; 1 for a standalone server.
 	ServerID int64
 

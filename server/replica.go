@@ -24,6 +24,7 @@ type replica struct {
 	sink     eventSink
 	reaper   reaper
 	ckpt     checkpointer
+	ens      *ensemble // nil on a standalone server
 	stages   stageFigures
 
 	inbox struct {
@@ -40,6 +41,7 @@ type replica struct {
 	batches, spare []*batch          // being prepared, swapped with the inbox
 	posted         []func(*replica)  // likewise
 	internal       []internalRequest // requests of the server itself, for the next turn
+	app            appender          // of this turn
 	request        prep.Request      // being prepared, kept so that none is allocated
 	pending        proposalQueue     // prepared, not applied
 	lastZxid       proto.Zxid        // of the last transaction prepared
@@ -63,6 +65,9 @@ type proposal struct {
 	xid        int32
 	op         proto.OpCode
 	receivedNs int64
+	// remote: it came from the leader or from a learner; conn is found, if it is one of ours, when it is
+	// applied.
+	remote bool
 }
 
 // proposalQueue is a FIFO that reuses its memory.
@@ -113,6 +118,9 @@ func getSlab() *slab {
 	return s
 }
 
+// Release implements zab.Ref.
+func (s *slab) Release() { s.release() }
+
 func (s *slab) release() {
 	switch n := s.refs.Add(-1); {
 	case n > 0:
@@ -141,6 +149,19 @@ func (r *replica) post(f func(*replica)) {
 	r.signal()
 }
 
+// postAndWait is post, and waits until f has run or the server stops. The replica itself must not call it.
+func (r *replica) postAndWait(f func(*replica)) {
+	done := make(chan struct{})
+	r.post(func(r *replica) {
+		defer close(done)
+		f(r)
+	})
+	select {
+	case <-done:
+	case <-r.srv.ctx.Done():
+	}
+}
+
 func (r *replica) signal() {
 	select {
 	case r.wake <- struct{}{}:
@@ -158,6 +179,8 @@ func (r *replica) durable(zxid proto.Zxid) {
 func (r *replica) run(stop <-chan struct{}) {
 	tick := time.NewTicker(time.Duration(r.sessions.tickMs) * time.Millisecond / 2)
 	defer tick.Stop()
+	deadline := time.NewTimer(time.Hour)
+	defer deadline.Stop()
 	for {
 		select {
 		case <-stop:
@@ -165,9 +188,28 @@ func (r *replica) run(stop <-chan struct{}) {
 		case <-r.wake:
 		case <-tick.C:
 			r.tick()
+		case <-deadline.C:
 		}
 		r.turn()
+		if r.ens != nil {
+			deadline.Reset(max(time.Millisecond, min(time.Hour, r.ens.nextDeadline()-r.ens.now())))
+		}
 	}
+}
+
+// leads tells whether this server makes transactions: it is alone, or it leads.
+func (r *replica) leads() bool { return r.ens == nil || r.ens.serving && r.ens.leader != nil }
+
+// stable tells whether the tree holds committed transactions only, so that an image of it may be kept.
+func (r *replica) stable() bool { return r.ens == nil || r.ens.serving }
+
+// committedZxid is up to where the tree may be: what is durable on a server alone, what is committed in
+// an ensemble.
+func (r *replica) committedZxid() proto.Zxid {
+	if r.ens != nil {
+		return r.ens.committed
+	}
+	return r.durableZxid.Load()
 }
 
 // tick does what time demands: sessions expire, containers are swept.
@@ -175,7 +217,11 @@ func (r *replica) tick() {
 	nowMs := r.srv.nowMs()
 	if r.refusing {
 		r.wal.Retry()
-	} else {
+	}
+	if !r.leads() {
+		return
+	}
+	if !r.refusing {
 		r.sessions.expire(nowMs, func(s *session) {
 			r.srv.figures.Counter("stale_sessions_expired").Add(1)
 			r.srv.log.Info(fmt.Sprintf("Expiring session 0x%x, timeout of %dms exceeded", s.id, s.timeoutMs))

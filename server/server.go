@@ -41,9 +41,10 @@ type Server struct {
 	addresses addressLimit
 	throttle  connectThrottle
 
-	serving     atomic.Bool  // client requests are served
-	connCount   atomic.Int64 // client connections
-	outstanding atomic.Int64 // requests at the replica
+	serving     atomic.Bool            // client requests are served
+	mode        atomic.Pointer[string] // nil: standalone
+	connCount   atomic.Int64           // client connections
+	outstanding atomic.Int64           // requests at the replica
 
 	figures    *metrics.Registry
 	collected  collected
@@ -54,7 +55,8 @@ type Server struct {
 	answers    sync.WaitGroup  // four-letter words being answered; loops add to it
 
 	stopReplica chan struct{}
-	wg          sync.WaitGroup // the replica and the housekeeper
+	replicaDone chan struct{}  // closed when the replica goroutine has ended
+	wg          sync.WaitGroup // the housekeeper, and what the replica has running beside it
 	stopOnce    sync.Once
 	stopErr     error
 
@@ -77,7 +79,7 @@ func newServer(opts Options, log *slog.Logger) (*Server, error) {
 		addresses: addressLimit{counts: map[netip.Addr]int{}, max: opts.CnxnsPerAddressMax},
 		throttle: connectThrottle{tokens: opts.ConnectTokens, max: opts.ConnectTokens,
 			interval: max(opts.ConnectFillInterval, time.Millisecond), perFill: max(opts.ConnectFillCount, 1)},
-		stopReplica: make(chan struct{}), fatalCh: make(chan struct{}),
+		stopReplica: make(chan struct{}), replicaDone: make(chan struct{}), fatalCh: make(chan struct{}),
 	}
 	s.traceMask.Store(defaultTraceMask)
 	if opts.EnforceSchemes != "" {
@@ -101,6 +103,9 @@ func Start(opts Options, log *slog.Logger) (*Server, error) {
 		return nil, err
 	}
 	if err := s.listen(); err != nil {
+		if s.np != nil {
+			return nil, errors.Join(err, s.Stop(s.ctx))
+		}
 		s.cancel()
 		return nil, errors.Join(err, s.closeStorage())
 	}
@@ -125,8 +130,15 @@ func (s *Server) open() error {
 	r.ckpt.store = rec.store
 	r.ckpt.trigger = snapshot.NewTrigger(int64(s.opts.SnapCount), s.opts.SnapSizeLimitBytes>>10, rand.Int64N)
 	r.reaper = newReaper(s.opts, nowMs)
-	r.takeUpSessions(nowMs)
 	s.replica = r
+	if s.opts.Ensemble == nil {
+		r.takeUpSessions(nowMs)
+		return nil
+	}
+	s.setMode("")
+	if r.ens, err = newEnsemble(r, *s.opts.Ensemble); err != nil {
+		return errors.Join(err, s.closeStorage())
+	}
 	return nil
 }
 
@@ -146,7 +158,7 @@ func (s *Server) listen() error {
 		OutboundMaxBytes: s.opts.OutboundMaxBytes, ConnsMax: s.opts.CnxnsMax, TCPKeepAlive: s.opts.TCPKeepAlive, OnFatal: s.fatal,
 		Logf: func(format string, args ...any) { s.log.Warn(fmt.Sprintf(format, args...)) },
 	}
-	s.serving.Store(true)
+	s.serving.Store(s.replica.ens == nil)
 	np, err := netpoll.Start(opts, s)
 	if err != nil {
 		return err
@@ -157,15 +169,14 @@ func (s *Server) listen() error {
 	}
 	s.log.Info(fmt.Sprintf("Created server with tickTime %d ms minSessionTimeout %d ms maxSessionTimeout %d ms clientPortListenBacklog %d dataLogdir %s snapdir %s",
 		s.opts.TickMs, s.opts.MinSessionTimeoutMs, s.opts.MaxSessionTimeoutMs, s.opts.ListenBacklog, s.opts.LogDir, s.opts.DataDir))
-	s.wg.Add(2)
 	go func() {
-		defer s.wg.Done()
+		defer close(s.replicaDone)
 		s.replica.run(s.stopReplica)
 	}()
-	go func() {
-		defer s.wg.Done()
-		s.housekeep()
-	}()
+	s.wg.Go(s.housekeep)
+	if s.replica.ens != nil {
+		return s.replica.ens.start()
+	}
 	return nil
 }
 
@@ -210,6 +221,10 @@ func (s *Server) Stop(ctx context.Context) error {
 		s.cancel()
 		s.answers.Wait()
 		close(s.stopReplica)
+		<-s.replicaDone
+		if e := s.replica.ens; e != nil {
+			s.stopErr = errors.Join(s.stopErr, e.stop())
+		}
 		s.wg.Wait()
 		s.replica.ckpt.wg.Wait()
 		s.stopErr = errors.Join(s.stopErr, s.closeStorage())
@@ -303,4 +318,16 @@ func (s *Server) housekeep() {
 			l.gate.Unlock()
 		}
 	}
+}
+
+// setMode sets what srvr tells of this server's role; empty means that it has none and does not serve.
+func (s *Server) setMode(mode string) { s.mode.Store(&mode) }
+
+// Mode is the server's role in srvr's words: standalone, leader, follower or observer; empty while it looks
+// for a leader. Any goroutine may call it.
+func (s *Server) Mode() string {
+	if m := s.mode.Load(); m != nil {
+		return *m
+	}
+	return "standalone"
 }

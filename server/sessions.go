@@ -16,6 +16,9 @@ type session struct {
 	bucketMs int64
 	// closing: a closeSession has been prepared; further requests are refused.
 	closing bool
+	// owner is whose connection uses the session, in an ensemble: localOwner or a learner; nil before
+	// anybody does (client protocol, section 9.4).
+	owner any
 	// durable: the createSession has been applied.
 	durable bool
 }
@@ -33,6 +36,8 @@ type sessionTracker struct {
 	// nextBucketMs is the earliest bucket not looked at yet.
 	nextBucketMs int64
 	nextID       proto.SessionID
+	// nowMs is the time of the turn, for sessions that preparation takes up.
+	nowMs int64
 }
 
 func newSessionTracker(tickMs, nowMs int64, serverID int64, wallMs int64) *sessionTracker {
@@ -127,10 +132,17 @@ func (t *sessionTracker) expire(nowMs int64, expired func(*session)) {
 	}
 }
 
-// Check implements prep.Sessions. A standalone server has no owners to compare.
-func (t *sessionTracker) Check(id proto.SessionID, _ any) proto.ErrCode {
-	if s := t.sessions[id]; s == nil || s.closing {
+// Check implements prep.Sessions. A standalone server has no owners to compare: owner is nil then.
+func (t *sessionTracker) Check(id proto.SessionID, owner any) proto.ErrCode {
+	s := t.sessions[id]
+	switch {
+	case s == nil || s.closing:
 		return proto.ErrSessionExpired
+	case owner == nil || s.owner == owner:
+	case s.owner == nil:
+		s.owner = owner
+	default:
+		return proto.ErrSessionMoved
 	}
 	return proto.OK
 }
@@ -140,8 +152,11 @@ func (t *sessionTracker) CheckGlobal(id proto.SessionID, owner any) proto.ErrCod
 	return t.Check(id, owner)
 }
 
-// Track implements prep.Sessions: create has taken the session up already.
-func (t *sessionTracker) Track(id proto.SessionID, _ int32, owner any) proto.ErrCode {
+// Track implements prep.Sessions: create has taken the sessions of this server's own clients up already.
+func (t *sessionTracker) Track(id proto.SessionID, timeoutMs int32, owner any) proto.ErrCode {
+	if t.sessions[id] == nil {
+		t.add(id, timeoutMs, nil, t.nowMs)
+	}
 	return t.Check(id, owner)
 }
 
@@ -150,4 +165,10 @@ func (t *sessionTracker) SetClosing(id proto.SessionID) {
 	if s := t.sessions[id]; s != nil {
 		s.closing = true
 	}
+}
+
+// clear forgets all sessions, when this server is no longer their tracker.
+func (t *sessionTracker) clear() {
+	clear(t.sessions)
+	clear(t.buckets)
 }

@@ -231,7 +231,7 @@ func (r *replica) restore(e *engine.Engine) error {
 	if err := r.wal.Sync(); err != nil {
 		return err
 	}
-	r.applyDurable()
+	r.applyCommitted()
 	if n := r.pending.len(); n > 0 {
 		panic(fmt.Sprintf("server: %d transactions outstanding after a sync", n))
 	}

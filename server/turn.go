@@ -29,12 +29,18 @@ func (r *replica) turn() {
 	}
 	r.inbox.Unlock()
 
+	r.app.r, r.app.wallMs = r, r.srv.wallMs()
+	r.sessions.nowMs = r.srv.nowMs()
 	for i, f := range r.posted {
 		f(r)
 		r.posted[i] = nil
 	}
 	r.prepareAll()
-	r.applyDurable()
+	r.app.flush()
+	if r.ens != nil {
+		r.ens.turn()
+	}
+	r.applyCommitted()
 	r.ckpt.maybeStart(r)
 }
 
@@ -60,13 +66,16 @@ func (r *replica) prepareAll() {
 	if len(r.batches) == 0 && len(r.internal) == 0 {
 		return
 	}
-	wallMs := r.srv.wallMs()
-	a := appender{r: r, wallMs: wallMs}
+	a := &r.app
 	figures := turnFigures{beganNs: r.srv.nowNs(), pending: r.pending.len(), lastZxid: r.lastZxid}
 	for i, b := range r.batches {
 		figures.took(b)
 		for j := range b.requests {
-			r.prepareRequest(&a, b, &b.requests[j])
+			if r.ens != nil {
+				r.ens.prepare(a, b, &b.requests[j])
+			} else {
+				r.prepareRequest(a, b, &b.requests[j])
+			}
 		}
 		r.srv.putBatch(b)
 		r.batches[i] = nil
@@ -75,6 +84,9 @@ func (r *replica) prepareAll() {
 		r.spare = r.batches[:0]
 	}
 	r.batches = nil
+	if !r.leads() {
+		r.internal = r.internal[:0]
+	}
 	if !r.refusing {
 		for i := range r.internal {
 			q := &r.internal[i]
@@ -86,7 +98,7 @@ func (r *replica) prepareAll() {
 	}
 	preparedNs := r.srv.nowNs()
 	a.flush()
-	r.stages.prepared(r, &figures, preparedNs, wallMs)
+	r.stages.prepared(r, &figures, preparedNs, a.wallMs)
 }
 
 func (r *replica) prepareRequest(a *appender, b *batch, q *request) {
@@ -111,8 +123,7 @@ func (r *replica) prepareRequest(a *appender, b *batch, q *request) {
 
 // attach creates a session for a connection, or gives it the one that it asks for.
 func (r *replica) attach(a *appender, q *request) {
-	s := r.srv
-	nowMs := s.nowMs()
+	nowMs := r.srv.nowMs()
 	if q.session == 0 {
 		if r.refusing {
 			r.finishAttach(q.conn, func() { q.conn.goodbyeSilently() })
@@ -123,6 +134,12 @@ func (r *replica) attach(a *appender, q *request) {
 		a.propose(&req, proposal{conn: q.conn, session: created.id, op: proto.OpCreateSession, receivedNs: q.receivedNs})
 		return
 	}
+	r.reattach(q)
+}
+
+// reattach gives a connection the session that it asks for, if this server's tracker has it.
+func (r *replica) reattach(q *request) {
+	s, nowMs := r.srv, r.srv.nowMs()
 	s.figures.Counter("connection_revalidate_count").Add(1)
 	known := r.sessions.sessions[q.session]
 	if known == nil || known.closing || !known.durable {
@@ -222,14 +239,18 @@ func (a *appender) flush() {
 	}
 	s := a.slab
 	a.slab = nil
-	if err := a.r.wal.Append(&s.batch); err != nil {
-		a.r.srv.fatal(err)
+	r := a.r
+	if err := r.wal.Append(&s.batch); err != nil {
+		r.srv.fatal(err)
+	}
+	if r.ens != nil {
+		r.ens.proposed(s)
 	}
 }
 
-// applyDurable applies what the log has synced, in batches under all gates.
-func (r *replica) applyDurable() {
-	durable := r.durableZxid.Load()
+// applyCommitted applies what is committed, in batches under all gates.
+func (r *replica) applyCommitted() {
+	durable := r.committedZxid()
 	for r.pending.len() > 0 && r.pending.front().zxid <= durable {
 		nowNs := r.srv.nowNs()
 		done, count := int64(0), int64(0)
@@ -264,14 +285,17 @@ func (r *replica) applyDurable() {
 
 // applyOne applies p and answers its connection. The caller holds all gates.
 func (r *replica) applyOne(p *proposal) {
+	txn, err := proto.ProposalTxn(p.slab.batch.Buf[p.off : p.off+p.len])
+	if err != nil {
+		panic("server: own proposal does not decode: " + err.Error())
+	}
+	if p.remote {
+		r.ens.claim(p, txn)
+	}
 	c := p.conn
 	if c != nil && c.state != connClosed {
 		// Reads in front of this write must see the state before it.
 		c.drain()
-	}
-	txn, err := proto.ProposalTxn(p.slab.batch.Buf[p.off : p.off+p.len])
-	if err != nil {
-		panic("server: own proposal does not decode: " + err.Error())
 	}
 	res, err := r.engine.Apply(txn, &r.sink)
 	if err != nil {
@@ -292,6 +316,12 @@ func (r *replica) applyOne(p *proposal) {
 	c.inPipeline--
 	if c.state == connClosed {
 		r.stages.staleReplies.Add(1)
+		return
+	}
+	if res.Err == proto.ErrSessionMoved {
+		// The session has gone to another server: its old connection is closed without a reply
+		// (client protocol, section 9.4).
+		c.np.Close()
 		return
 	}
 	c.finishWrite(p.xid, p.op, p.zxid, p.receivedNs, func(dst []byte) []byte {

@@ -124,7 +124,7 @@ func (s *Server) answer(word string, mask int64) []byte {
 // Info gives the figures of srvr. Any goroutine may call it.
 func (s *Server) Info() fourlw.Server {
 	info := fourlw.Server{
-		Version: Version(), Mode: "standalone", Connections: s.connCount.Load(), Outstanding: s.outstanding.Load(),
+		Version: Version(), Mode: s.Mode(), Connections: s.connCount.Load(), Outstanding: s.outstanding.Load(),
 	}
 	s.lockGates()
 	defer s.unlockGates()

@@ -1,0 +1,392 @@
+package server
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand"
+	"time"
+
+	"zabra.dev/zabra/engine/proto"
+	"zabra.dev/zabra/quorum"
+	"zabra.dev/zabra/quorum/election"
+	"zabra.dev/zabra/quorum/zab"
+)
+
+// ensemble is the replica's part in an ensemble: it drives the election and Zab machines and does what
+// they ask for. Everything in it belongs to the replica goroutine; connections and other goroutines
+// reach it by replica.post.
+//
+// A server looks for a leader, then leads or follows until the machine gives up, then looks again. While
+// it looks it serves nobody: the loss of the quorum closes all client connections before anything stale
+// could be answered (client protocol, section 11.3).
+type ensemble struct {
+	r      *replica
+	opts   EnsembleOptions
+	config *quorum.Config // committed
+	epochs *epochStore
+
+	election *election.Election
+	port     electionPort
+	lookedMs int64 // when the election began
+
+	state    quorum.State
+	leader   *zab.Leader
+	learner  *zab.Learner
+	window   *zab.Window
+	listener io.Closer
+	links    map[zab.LinkID]*peerLink
+	nextLink zab.LinkID
+	// life counts roles taken: what a goroutine reports for an earlier one is dropped.
+	life     uint64
+	dialStop context.CancelFunc
+
+	out         zab.Outputs
+	electionOut []election.Output
+	durable     quorum.Zxid // last told to the machine
+	committed   quorum.Zxid // up to where the tree may be
+	serving     bool
+	needSnap    bool // the next learner must not offer its own history
+
+	forwarded  forwardQueue
+	moves      map[proto.SessionID][]request // re-attaches that wait for the leader's verdict
+	syncs      map[uint64]request
+	nextToken  uint64
+	answeredMs int64 // when the last PING was answered
+	scratch    []byte
+	touches    []byte
+	proposals  []zab.Proposal
+	votes      []byte
+}
+
+// EnsembleOptions are what a member of an ensemble needs beyond Options.
+type EnsembleOptions struct {
+	Self   quorum.ServerID
+	Config *quorum.Config
+	// EpochDir holds the files of the epochs.
+	EpochDir        string
+	Timing          zab.Timing
+	CommitLogCount  int
+	SnapSizeFactor  float64
+	ForceSnap       bool
+	Election        election.Options
+	Network         peerNetwork
+	ReconfigEnabled bool
+	LeaderServes    bool
+}
+
+// peerLink is one connection of the quorum port and what this turn wants sent on it.
+type peerLink struct {
+	link peerConn
+	out  []byte
+}
+
+// machineNow is the time that the machines count in.
+func (e *ensemble) now() time.Duration { return time.Duration(e.r.srv.nowNs()) }
+
+func newEnsemble(r *replica, opts EnsembleOptions) (*ensemble, error) {
+	e := &ensemble{
+		r: r, opts: opts, config: opts.Config, links: map[zab.LinkID]*peerLink{},
+		moves: map[proto.SessionID][]request{}, syncs: map[uint64]request{},
+	}
+	last := r.engine.LastZxid()
+	var err error
+	if e.epochs, err = openEpochs(opts.EpochDir, quorum.EpochOf(last)); err != nil {
+		return nil, err
+	}
+	e.writeConfigNode()
+	e.window = zab.NewWindow(last, opts.CommitLogCount)
+	e.committed, e.durable = last, last
+	e.election = election.New(opts.Self, opts.Election, rand.New(rand.NewSource(time.Now().UnixNano())))
+	return e, nil
+}
+
+// writeConfigNode puts the member list of this server's configuration into its tree, as after each start and
+// each synchronisation (storage formats, section 5).
+func (e *ensemble) writeConfigNode() {
+	e.r.engine.SetConfigNode(e.config.AppendText(nil), e.config.Version, e.r.srv.wallMs())
+}
+
+// errRoleEnded is the cause that links of an earlier role are closed with.
+var errRoleEnded = errors.New("server: this server's role has ended")
+
+// start opens the election port and begins to look for a leader.
+func (e *ensemble) start() error {
+	port, err := e.opts.Network.OpenElection(e.config, electionHandler{
+		Message: func(from quorum.ServerID, msg []byte) {
+			msg = bytes.Clone(msg)
+			e.r.post(func(*replica) { e.receiveVote(from, msg) })
+		},
+		Up:   func(id quorum.ServerID) { e.r.post(func(*replica) { e.peerUp(id) }) },
+		Down: func(id quorum.ServerID) { e.r.post(func(*replica) { e.peerDown(id) }) },
+	})
+	if err != nil {
+		return err
+	}
+	e.port = port
+	e.r.post(func(*replica) { e.look() })
+	return nil
+}
+
+// stop ends links and ports. The replica goroutine has ended before.
+func (e *ensemble) stop() error {
+	e.closeLinks()
+	if e.port == nil {
+		return nil
+	}
+	return e.port.Close()
+}
+
+// look begins an election.
+func (e *ensemble) look() {
+	e.state = quorum.Looking
+	e.lookedMs = e.r.srv.nowMs()
+	e.r.srv.setMode("")
+	e.r.srv.log.Info("LOOKING")
+	h := election.History{LastZxid: e.r.engine.LastZxid(), CurrentEpoch: e.epochs.current}
+	e.r.srv.log.Info(fmt.Sprintf("New election. My id = %d, proposed zxid=0x%x", e.opts.Self, h.LastZxid))
+	e.electionOut = e.election.Start(e.now(), h, e.config, nil, e.electionOut)
+	e.doElection()
+}
+
+func (e *ensemble) receiveVote(from quorum.ServerID, msg []byte) {
+	n, _, err := quorum.DecodeNotification(msg)
+	if err != nil {
+		e.r.srv.log.Warn(fmt.Sprintf("Notification from %d does not decode", from), "err", err)
+		return
+	}
+	e.electionOut = e.election.Receive(e.now(), from, n, e.electionOut)
+	e.doElection()
+}
+
+func (e *ensemble) peerUp(id quorum.ServerID) {
+	e.electionOut = e.election.PeerUp(e.now(), id, e.electionOut)
+	e.doElection()
+}
+
+func (e *ensemble) peerDown(id quorum.ServerID) {
+	e.electionOut = e.election.PeerDown(e.now(), id, e.electionOut)
+	e.doElection()
+}
+
+// doElection does what the election asks for.
+func (e *ensemble) doElection() {
+	var decided *election.Output
+	for i := range e.electionOut {
+		o := &e.electionOut[i]
+		switch o.Kind {
+		case election.Send:
+			e.votes = o.Notification.Append(e.votes[:0])
+			e.port.Send(o.To, e.votes)
+		case election.Decided:
+			decided = o
+		case election.TimedOut:
+			e.r.srv.log.Info(fmt.Sprintf("Notification time out: %d ms", o.Interval.Milliseconds()))
+		}
+	}
+	if decided != nil {
+		vote := decided.Vote
+		e.electionOut = e.electionOut[:0]
+		e.takeRole(vote)
+		return
+	}
+	e.electionOut = e.electionOut[:0]
+}
+
+// takeRole becomes what the election has decided.
+func (e *ensemble) takeRole(vote quorum.Vote) {
+	s := e.r.srv
+	e.state = vote.State
+	e.life++
+	took := s.nowMs() - e.lookedMs
+	s.figures.Summary("election_time").Add(took)
+	s.log.Info(vote.State.String())
+	if vote.State == quorum.Leading {
+		s.log.Info(fmt.Sprintf("LEADING - LEADER ELECTION TOOK - %d MS", took))
+		e.lead()
+		return
+	}
+	s.log.Info(fmt.Sprintf("%s - LEADER ELECTION TOOK - %d MS", vote.State, took))
+	e.follow(vote.Leader)
+}
+
+func (e *ensemble) lead() {
+	life := e.life
+	self := e.config.Member(e.opts.Self)
+	l, err := e.opts.Network.ListenQuorum(*self, func(link peerConn) {
+		e.r.post(func(*replica) { e.linkOpened(life, link) })
+	})
+	if err != nil {
+		e.r.srv.fatal(err)
+		return
+	}
+	e.listener = l
+	last := e.r.engine.LastZxid()
+	e.leader = zab.NewLeader(zab.LeaderOptions{
+		Self: e.opts.Self, Config: e.config, AcceptedEpoch: e.epochs.accepted, CurrentEpoch: e.epochs.current,
+		LastZxid: last, DurableZxid: last, Timing: e.opts.Timing, ForceSnap: e.opts.ForceSnap, Features: quorum.AllFeatures,
+	}, e.window, e)
+	e.durable = last
+	e.leader.Start(e.now(), &e.out)
+	e.endTurn()
+}
+
+func (e *ensemble) follow(leader quorum.ServerID) {
+	m := e.config.Member(leader)
+	if m == nil {
+		e.giveUp(fmt.Errorf("server: leader %d is not in the config", leader), false)
+		return
+	}
+	last := e.r.engine.LastZxid()
+	offered := last
+	if e.needSnap {
+		offered, e.needSnap = -1, false
+	}
+	e.learner = zab.NewLearner(zab.LearnerOptions{
+		Self: e.opts.Self, Leader: leader, Role: e.config.RoleOf(e.opts.Self), Config: e.config,
+		AcceptedEpoch: e.epochs.accepted, CurrentEpoch: e.epochs.current,
+		LastZxid: offered, DurableZxid: last, Timing: e.opts.Timing, Features: quorum.AllFeatures,
+	})
+	e.durable = last
+	life := e.life
+	ctx, cancel := context.WithCancel(e.r.srv.ctx)
+	e.dialStop = cancel
+	log := e.r.srv.log
+	e.r.srv.wg.Go(func() {
+		link, err := e.opts.Network.DialQuorum(ctx, *m, e.opts.Timing.Tick*time.Duration(e.opts.Timing.InitLimit))
+		if err != nil {
+			e.r.post(func(*replica) {
+				if life == e.life {
+					e.giveUp(err, false)
+				}
+			})
+			return
+		}
+		log.Info(fmt.Sprintf("Successfully connected to leader, using address: %s", link.RemoteAddr()))
+		e.r.post(func(*replica) { e.linkOpened(life, link) })
+	})
+}
+
+// linkOpened takes a new connection of the quorum port up.
+func (e *ensemble) linkOpened(life uint64, link peerConn) {
+	if life != e.life || (e.leader == nil && e.learner == nil) {
+		link.Close(errRoleEnded)
+		return
+	}
+	e.nextLink++
+	id := e.nextLink
+	e.links[id] = &peerLink{link: link}
+	link.Start(
+		func(packets []quorum.Packet) { e.r.postAndWait(func(*replica) { e.packets(id, packets) }) },
+		func(err error) { e.r.post(func(*replica) { e.linkClosed(id, err) }) })
+	e.step(zab.Input{Kind: zab.InLinkOpened, Link: id})
+	e.endTurn()
+}
+
+func (e *ensemble) linkClosed(id zab.LinkID, err error) {
+	if e.links[id] == nil {
+		return
+	}
+	delete(e.links, id)
+	if e.leader != nil {
+		e.r.srv.log.Warn(fmt.Sprintf("******* GOODBYE %d ********", id), "err", err)
+	}
+	e.step(zab.Input{Kind: zab.InLinkClosed, Link: id, Err: err})
+	e.endTurn()
+}
+
+// packets steps what came from a link.
+func (e *ensemble) packets(id zab.LinkID, packets []quorum.Packet) {
+	for i := range packets {
+		if e.links[id] == nil {
+			return
+		}
+		e.step(zab.Input{Kind: zab.InPacket, Link: id, Packet: packets[i]})
+		if e.learner != nil && e.learner.Expects() != zab.ExpectPackets {
+			e.endTurn()
+		}
+	}
+	e.endTurn()
+}
+
+func (e *ensemble) step(in zab.Input) {
+	switch {
+	case e.leader != nil:
+		e.leader.Step(e.now(), in, &e.out)
+	case e.learner != nil:
+		e.learner.Step(e.now(), in, &e.out)
+	}
+}
+
+// tick is called at least every half tick and at the machines' deadlines.
+func (e *ensemble) tick() {
+	now := e.now()
+	if e.state == quorum.Looking && now >= e.election.NextDeadline() {
+		e.electionOut = e.election.Tick(now, e.electionOut)
+		e.doElection()
+		return
+	}
+	var deadline time.Duration
+	switch {
+	case e.leader != nil:
+		deadline = e.leader.NextDeadline()
+	case e.learner != nil:
+		deadline = e.learner.NextDeadline()
+	}
+	if deadline != 0 && now >= deadline {
+		e.step(zab.Input{Kind: zab.InTick})
+		e.endTurn()
+	}
+}
+
+// nextDeadline is when tick has something to do, for the replica's timer.
+func (e *ensemble) nextDeadline() time.Duration {
+	switch {
+	case e.state == quorum.Looking:
+		return e.election.NextDeadline()
+	case e.leader != nil:
+		return e.leader.NextDeadline()
+	case e.learner != nil:
+		return e.learner.NextDeadline()
+	}
+	return election.Never
+}
+
+// turn tells the machine what the log has synced.
+func (e *ensemble) turn() {
+	if z := e.r.durableZxid.Load(); z > e.durable {
+		e.durable = z
+		e.step(zab.Input{Kind: zab.InLogDurable, Zxid: z})
+	}
+	e.endTurn()
+	e.tick()
+}
+
+// endTurn closes the machine's turn and does what it wants.
+func (e *ensemble) endTurn() {
+	switch {
+	case e.leader != nil:
+		e.leader.EndTurn(e.now(), &e.out)
+	case e.learner != nil:
+		e.learner.EndTurn(e.now(), &e.out)
+	}
+	e.doOutputs()
+}
+
+func (e *ensemble) closeLinks() {
+	if e.dialStop != nil {
+		e.dialStop()
+		e.dialStop = nil
+	}
+	if e.listener != nil {
+		// The links are closed below; what the port itself has to say is of no use any more.
+		_ = e.listener.Close()
+		e.listener = nil
+	}
+	for id, l := range e.links {
+		l.link.Close(errRoleEnded)
+		delete(e.links, id)
+	}
+}

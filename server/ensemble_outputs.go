@@ -1,0 +1,218 @@
+package server
+
+import (
+	"errors"
+	"fmt"
+
+	"zabra.dev/zabra/engine/proto"
+	"zabra.dev/zabra/quorum"
+	"zabra.dev/zabra/quorum/zab"
+	"zabra.dev/zabra/wal"
+)
+
+// doOutputs does what the machine wants, in its order, and then writes once to each link. Doing an output
+// may step the machine again; what that adds is done as well.
+func (e *ensemble) doOutputs() {
+	for i := 0; i < len(e.out.List); i++ {
+		// A copy: a step may move the list.
+		o := e.out.List[i]
+		if !e.do(&o) {
+			break
+		}
+	}
+	e.out.Reset()
+	e.scratch = e.scratch[:0]
+	for _, l := range e.links {
+		l.flush()
+	}
+}
+
+// flush hands what this turn has for the link over, in one piece.
+func (l *peerLink) flush() {
+	if len(l.out) == 0 {
+		return
+	}
+	b := l.out
+	l.out = nil
+	// A link that takes no more, because its peer is stuck, closes itself and says so.
+	_ = l.link.Send(b)
+}
+
+// do does one output. It returns false when the machine has given up and the rest is void.
+func (e *ensemble) do(o *zab.Output) bool {
+	s := e.r.srv
+	switch o.Kind {
+	case zab.OutPersistAcceptedEpoch:
+		e.must(e.epochs.setAccepted(o.Epoch))
+	case zab.OutPersistCurrentEpoch:
+		s.log.Info(fmt.Sprintf("Set the current epoch to %d", o.Epoch))
+		e.must(e.epochs.setCurrent(o.Epoch))
+	case zab.OutSend, zab.OutSendProposals, zab.OutSendHistory, zab.OutAnswerPing:
+		if l := e.links[o.Link]; l != nil {
+			if o.Kind == zab.OutAnswerPing {
+				e.collectTouches()
+			}
+			l.out = o.AppendPackets(l.out, e.window, e.touches)
+		}
+	case zab.OutStreamDiff:
+		e.streamDiff(*o)
+	case zab.OutStreamSnap:
+		e.streamSnap(o.Link)
+	case zab.OutClose:
+		if l := e.links[o.Link]; l != nil {
+			delete(e.links, o.Link)
+			l.flush()
+			l.link.Close(o.Reason)
+			s.log.Warn("Closing connection to peer", "err", o.Reason)
+		}
+	case zab.OutAppend:
+		e.append(o.Zxid, o.Data)
+	case zab.OutTruncateLog:
+		e.truncate(o.Zxid)
+	case zab.OutReceiveTree:
+		e.receiveTree(o.Link, o.Zxid)
+	case zab.OutCommit:
+		e.commit(o.Zxid)
+	case zab.OutServe:
+		e.serve(o.Epoch)
+	case zab.OutGiveUp:
+		e.giveUp(o.Reason, o.NeedSnap)
+		return false
+	case zab.OutSyncDone:
+		e.syncDone(o.Token)
+	case zab.OutTouch:
+		e.touch(quorum.Touches(o.Data))
+	case zab.OutRequest:
+		e.remoteRequest(o)
+	case zab.OutRevalidate:
+		e.revalidate(o)
+	case zab.OutRevalidated:
+		e.revalidated(o.Session, o.OK)
+	case zab.OutWarn:
+		s.log.Warn("Odd packet from a peer", "err", o.Reason)
+	case zab.OutSaveConfig, zab.OutActivateConfig:
+		s.log.Info("Dynamic reconfig is disabled, we don't store the last seen config.")
+	default:
+		panic(fmt.Sprintf("server: output %d of the machine", o.Kind))
+	}
+	return true
+}
+
+// must ends the process' service after an error in what Zab's safety stands on.
+func (e *ensemble) must(err error) {
+	if err != nil {
+		e.r.srv.fatal(fmt.Errorf("server: epoch file: %w", err))
+	}
+}
+
+// append logs a proposal that came from the leader and keeps it until its commit.
+func (e *ensemble) append(zxid quorum.Zxid, packet []byte) {
+	s := getSlab()
+	s.batch.AddRecord(zxid, packet)
+	s.refs.Add(2) // the pending queue's and the window's
+	rec := s.batch.Payload(0)
+	e.r.pending.push(proposal{zxid: zxid, slab: s, off: s.batch.Records[0].Off + wal.HeaderSize, len: len(rec), remote: true})
+	e.r.lastZxid = zxid
+	e.r.ckpt.trigger.Logged(1, int64(len(rec)))
+	if err := e.r.wal.Append(&s.batch); err != nil {
+		e.r.srv.fatal(err)
+		return
+	}
+	e.window.Append(zxid, rec, s)
+}
+
+// commit applies everything up to zxid.
+func (e *ensemble) commit(zxid quorum.Zxid) {
+	e.committed = max(e.committed, zxid)
+	e.r.applyCommitted()
+	if e.learner != nil {
+		e.window.Trim(zxid)
+	}
+}
+
+// serve opens the server for clients.
+func (e *ensemble) serve(epoch quorum.Epoch) {
+	r, s := e.r, e.r.srv
+	start := quorum.EpochStart(epoch)
+	s.lockGates()
+	if r.engine.LastZxid() < start {
+		r.engine.SetLastZxid(start)
+	}
+	s.unlockGates()
+	e.serving = true
+	e.election.SetPeerEpoch(epoch)
+	e.answeredMs = s.nowMs()
+	nowMs := s.nowMs()
+	if e.leader != nil {
+		r.lastZxid = start
+		e.committed = max(e.committed, start)
+		r.prep.Reset(start)
+		r.engine.EachSession(func(id proto.SessionID, timeoutMs int32) {
+			r.sessions.add(id, timeoutMs, nil, nowMs).durable = true
+		})
+		s.log.Info(fmt.Sprintf("Have quorum of supporters; starting up and setting last processed zxid: 0x%x", start))
+		s.setMode("leader")
+	} else if e.config.RoleOf(e.opts.Self) == quorum.Observer {
+		s.setMode("observer")
+	} else {
+		s.setMode("follower")
+	}
+	s.log.Info(fmt.Sprintf("Peer state changed: %s - broadcast", e.state))
+	s.serving.Store(e.leader == nil || e.opts.LeaderServes)
+}
+
+// giveUp ends this server's role: clients and peers are let go, what is in the log comes into the tree, so
+// that log and tree are one history, and the search for a leader begins.
+func (e *ensemble) giveUp(reason error, needSnap bool) {
+	r, s := e.r, e.r.srv
+	if errors.Is(reason, zab.ErrResigned) {
+		s.log.Info("shutdown", "err", reason)
+	} else {
+		s.log.Warn("PeerState set to LOOKING", "err", reason)
+	}
+	s.serving.Store(false)
+	e.serving = false
+	e.needSnap = needSnap
+	e.life++
+	e.closeLinks()
+	e.leader, e.learner = nil, nil
+	e.dropClients()
+	if err := r.wal.Sync(); err != nil {
+		s.fatal(err)
+		return
+	}
+	e.committed = max(e.committed, r.wal.LastZxid())
+	r.applyCommitted()
+	r.sessions.clear()
+	e.durable = r.wal.DurableZxid()
+	e.out.Reset()
+	e.look()
+}
+
+// dropClients closes all client connections and forgets what they wait for.
+func (e *ensemble) dropClients() {
+	r, s := e.r, e.r.srv
+	done := int64(0)
+	for i := r.pending.head; i < len(r.pending.items); i++ {
+		if p := &r.pending.items[i]; p.conn != nil {
+			p.conn = nil
+			done++
+		}
+	}
+	done += int64(e.forwarded.len()) + int64(len(e.syncs))
+	e.forwarded.reset()
+	for id, waiting := range e.moves {
+		done += int64(len(waiting))
+		delete(e.moves, id)
+	}
+	clear(e.syncs)
+	s.outstanding.Add(-done)
+	s.lockGates()
+	s.eachConn(func(c *clientConn) {
+		if c.state != connNew {
+			c.state = connClosing
+			c.np.Close()
+		}
+	})
+	s.unlockGates()
+}

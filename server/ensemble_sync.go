@@ -1,0 +1,261 @@
+package server
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"zabra.dev/zabra/engine"
+	"zabra.dev/zabra/engine/jute"
+	"zabra.dev/zabra/quorum"
+	"zabra.dev/zabra/quorum/zab"
+	"zabra.dev/zabra/snapshot/javadata"
+)
+
+// streamChunkBytes is what a sync out of the log or of an image hands to a link at a time.
+const streamChunkBytes = 256 << 10
+
+// Floor implements zab.History on the log. Proposals of the log were all written here since the last SNAP,
+// whose end begins the log anew, so that no abandoned history is in it (quorum protocol, section 4.6).
+func (e *ensemble) Floor(peer quorum.Zxid) (quorum.Zxid, bool) {
+	if e.opts.SnapSizeFactor < 0 {
+		return 0, false
+	}
+	floor, err := e.r.wal.Floor(peer)
+	return floor, err == nil
+}
+
+// stream runs f, which feeds a link, beside the replica and reports its end as InStreamed.
+func (e *ensemble) stream(id zab.LinkID, f func(l *peerLink) (quorum.Zxid, error)) {
+	l, life, s := e.links[id], e.life, e.r.srv
+	if l == nil {
+		return
+	}
+	// What was sent before goes first.
+	l.flush()
+	s.wg.Go(func() {
+		zxid, err := f(l)
+		if err != nil {
+			s.log.Warn("Synchronising a learner failed", "err", err)
+		}
+		e.r.post(func(*replica) {
+			if life != e.life {
+				return
+			}
+			e.step(zab.Input{Kind: zab.InStreamed, Link: id, Zxid: zxid, OK: err == nil})
+			e.endTurn()
+		})
+	})
+}
+
+// streamDiff sends proposals out of the log.
+func (e *ensemble) streamDiff(o zab.Output) {
+	w := e.r.wal
+	e.stream(o.Link, func(l *peerLink) (quorum.Zxid, error) {
+		r, err := w.NewReader(o.From + 1)
+		if err != nil {
+			return 0, err
+		}
+		diff := zab.NewDiffStream(&o)
+		var out []byte
+		for !diff.Done() {
+			zxid, packet, err := r.Next()
+			if err != nil {
+				return 0, errors.Join(err, r.Close())
+			}
+			if out, err = diff.Append(out, zxid, packet); err != nil {
+				return 0, errors.Join(err, r.Close())
+			}
+			if len(out) >= streamChunkBytes {
+				if err := l.link.SendWait(diff.Flush(out)); err != nil {
+					return 0, errors.Join(err, r.Close())
+				}
+				out = nil
+			}
+		}
+		return o.Zxid, errors.Join(l.link.SendWait(diff.Flush(out)), r.Close())
+	})
+}
+
+// streamSnap takes an image and sends it as Java's tree, while the replica goes on.
+func (e *ensemble) streamSnap(id zab.LinkID) {
+	r, s := e.r, e.r.srv
+	taken := r.ckpt.request(r)
+	e.stream(id, func(l *peerLink) (quorum.Zxid, error) {
+		select {
+		case err := <-taken:
+			if err != nil {
+				return 0, err
+			}
+		case <-s.ctx.Done():
+			return 0, errStopped
+		}
+		tree, err := loadImage(s, r.ckpt.store)
+		if err != nil {
+			return 0, err
+		}
+		defer tree.Close()
+		zxid := tree.LastZxid()
+		s.log.Info(fmt.Sprintf("Sending snapshot last zxid of peer is unknown, zxid of leader is 0x%x", zxid))
+		w := &linkWriter{l: l}
+		w.buf = quorum.AppendPacket(w.buf, quorum.PacketSnap, zxid, nil)
+		if err := javadata.ExportTree(tree, w); err != nil {
+			return 0, err
+		}
+		w.buf = jute.AppendString(w.buf, quorum.SnapSignature)
+		return zxid, w.flush()
+	})
+}
+
+// A linkWriter is an io.Writer into a link that waits while the link is full.
+type linkWriter struct {
+	l   *peerLink
+	buf []byte
+}
+
+func (w *linkWriter) Write(b []byte) (int, error) {
+	w.buf = append(w.buf, b...)
+	if len(w.buf) >= streamChunkBytes {
+		return len(b), w.flush()
+	}
+	return len(b), nil
+}
+
+func (w *linkWriter) flush() error {
+	b := w.buf
+	w.buf = nil
+	return w.l.link.SendWait(b)
+}
+
+// receiveTree takes the tree behind a SNAP packet: it becomes the image, the log begins anew behind it,
+// and everything older goes, so that nothing abandoned can come back (storage formats, section 6.1).
+func (e *ensemble) receiveTree(id zab.LinkID, zxid quorum.Zxid) {
+	l, life, s := e.links[id], e.life, e.r.srv
+	if l == nil {
+		return
+	}
+	s.log.Info(fmt.Sprintf("Getting a snapshot from leader 0x%x", zxid))
+	opts := javadata.LoadOptions{Engine: s.opts.Engine, Options: javadata.Options{JuteMaxBufferBytes: s.opts.FrameMaxBytes}}
+	progress := func() {
+		e.r.post(func(*replica) {
+			if life == e.life {
+				e.step(zab.Input{Kind: zab.InProgress, Link: id})
+				e.endTurn()
+			}
+		})
+	}
+	s.wg.Go(func() {
+		var tree *engine.Engine
+		err := l.link.ReceiveTree(func(r io.Reader) ([]byte, error) {
+			t, rest, err := javadata.LoadTree(&progressReader{r: r, tell: progress}, "snapshot stream", zxid, opts)
+			tree = t
+			return rest, err
+		})
+		e.r.post(func(*replica) { e.treeReceived(life, id, zxid, tree, err) })
+	})
+}
+
+// progressReader tells every so often that bytes keep coming.
+type progressReader struct {
+	r    io.Reader
+	tell func()
+	told time.Time
+}
+
+func (p *progressReader) Read(b []byte) (int, error) {
+	n, err := p.r.Read(b)
+	if now := time.Now(); now.Sub(p.told) > 100*time.Millisecond {
+		p.told = now
+		p.tell()
+	}
+	return n, err
+}
+
+func (e *ensemble) treeReceived(life uint64, id zab.LinkID, zxid quorum.Zxid, tree *engine.Engine, err error) {
+	s := e.r.srv
+	if err == nil && life == e.life {
+		e.r.ckpt.abandon()
+		err = e.r.ckpt.replace(s, tree)
+	}
+	if err == nil && life == e.life {
+		err = e.r.wal.Reset(zxid)
+	}
+	if err == nil && life == e.life {
+		_, err = e.r.ckpt.store.Purge(0)
+	}
+	if err != nil || life != e.life {
+		s.log.Error("Taking the snapshot of the leader failed", "err", err)
+		if tree != nil {
+			err = errors.Join(err, tree.Close())
+		}
+		if life == e.life {
+			e.step(zab.Input{Kind: zab.InTreeInstalled, Link: id, Zxid: zxid, OK: false, Err: err})
+			e.endTurn()
+		}
+		return
+	}
+	e.install(tree, zxid)
+	e.step(zab.Input{Kind: zab.InTreeInstalled, Link: id, Zxid: zxid, OK: true})
+	e.endTurn()
+}
+
+// install makes tree this server's tree; log and image end at zxid.
+func (e *ensemble) install(tree *engine.Engine, zxid quorum.Zxid) {
+	r, s := e.r, e.r.srv
+	r.ckpt.abandon()
+	s.lockGates()
+	old := s.engine
+	s.engine, r.engine = tree, tree
+	s.digestLog = nil
+	e.writeConfigNode()
+	s.unlockGates()
+	if err := old.Close(); err != nil {
+		s.log.Error("Releasing the old tree failed", "err", err)
+	}
+	r.prep.SetTree(tree)
+	r.prep.Reset(tree.LastZxid())
+	r.lastZxid = zxid
+	e.committed, e.durable = zxid, zxid
+	r.durableZxid.Store(zxid)
+	e.window.Reset(zxid)
+	for r.pending.len() > 0 {
+		if p := r.pending.front(); p.slab != nil {
+			p.slab.release()
+		}
+		r.pending.pop()
+	}
+}
+
+// truncate cuts the log behind zxid and rebuilds the tree from the image and what is left.
+func (e *ensemble) truncate(zxid quorum.Zxid) {
+	r, s := e.r, e.r.srv
+	s.log.Warn(fmt.Sprintf("Truncating log to get in sync with the leader 0x%x", zxid))
+	tree, err := e.cut(zxid)
+	if err != nil {
+		s.log.Error(fmt.Sprintf("Not able to truncate the log 0x%x", zxid), "err", err)
+		e.step(zab.Input{Kind: zab.InTruncated, Zxid: zxid, OK: false})
+		return
+	}
+	last := max(r.wal.LastZxid(), tree.LastZxid())
+	e.install(tree, last)
+	e.step(zab.Input{Kind: zab.InTruncated, Zxid: last, OK: true})
+}
+
+func (e *ensemble) cut(zxid quorum.Zxid) (*engine.Engine, error) {
+	r, s := e.r, e.r.srv
+	if meta, ok := r.ckpt.store.Meta(); ok && meta.Zxid > zxid {
+		return nil, fmt.Errorf("server: the image at 0x%x is newer than 0x%x", meta.Zxid, zxid)
+	}
+	if err := r.wal.TruncateSuffix(zxid); err != nil {
+		return nil, err
+	}
+	tree, err := loadImage(s, r.ckpt.store)
+	if err != nil {
+		return nil, err
+	}
+	if err := replay(s, tree, r.wal); err != nil {
+		return nil, errors.Join(err, tree.Close())
+	}
+	return tree, nil
+}

@@ -1,0 +1,64 @@
+package server
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"zabra.dev/zabra/quorum"
+	"zabra.dev/zabra/server/config"
+)
+
+// epochStore keeps the two epochs of Zab in files of their own, each replaced atomically and synced
+// before set returns (quorum protocol, section 4.2).
+type epochStore struct {
+	dir               string
+	accepted, current quorum.Epoch
+}
+
+const (
+	acceptedEpochFile = "acceptedEpoch"
+	currentEpochFile  = "currentEpoch"
+)
+
+// openEpochs reads the files in dir; one that is missing gives fallback, the epoch of the newest
+// transaction, as after an import.
+func openEpochs(dir string, fallback quorum.Epoch) (*epochStore, error) {
+	e := &epochStore{dir: dir}
+	for name, v := range map[string]*quorum.Epoch{acceptedEpochFile: &e.accepted, currentEpochFile: &e.current} {
+		text, err := os.ReadFile(filepath.Join(dir, name))
+		if errors.Is(err, fs.ErrNotExist) {
+			*v = fallback
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		if *v, err = strconv.ParseInt(strings.TrimSpace(string(text)), 10, 64); err != nil {
+			return nil, fmt.Errorf("server: %s holds %q where an epoch is wanted; restore it from a backup", filepath.Join(dir, name), text)
+		}
+	}
+	if e.accepted < e.current || e.current < fallback {
+		return nil, fmt.Errorf("server: accepted epoch %d, current epoch %d and the epoch %d of the newest transaction in %s must not rise in this order; the files are not of one server",
+			e.accepted, e.current, fallback, dir)
+	}
+	return e, nil
+}
+
+func (e *epochStore) setAccepted(v quorum.Epoch) error {
+	e.accepted = v
+	return e.write(acceptedEpochFile, v)
+}
+
+func (e *epochStore) setCurrent(v quorum.Epoch) error {
+	e.current = v
+	return e.write(currentEpochFile, v)
+}
+
+func (e *epochStore) write(name string, v quorum.Epoch) error {
+	return config.WriteFileAtomic(filepath.Join(e.dir, name), strconv.AppendInt(nil, v, 10), 0o644)
+}

@@ -1,0 +1,299 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"io"
+	"sync"
+	"time"
+
+	"zabra.dev/zabra/quorum"
+)
+
+// memNet is a network between servers in memory, whose servers can be cut off.
+type memNet struct {
+	mu        sync.Mutex // guards the rest
+	ports     map[quorum.ServerID]*memPort
+	listeners map[quorum.ServerID]func(peerConn)
+	conns     map[*memConn]struct{}
+	cut       map[quorum.ServerID]bool
+}
+
+func newMemNet() *memNet {
+	return &memNet{
+		ports: map[quorum.ServerID]*memPort{}, listeners: map[quorum.ServerID]func(peerConn){},
+		conns: map[*memConn]struct{}{}, cut: map[quorum.ServerID]bool{},
+	}
+}
+
+// of is the network as server id sees it.
+func (n *memNet) of(id quorum.ServerID) peerNetwork { return &memNetOf{n, id} }
+
+// setCut cuts a server off, or brings it back: its connections break and no new ones come about.
+func (n *memNet) setCut(id quorum.ServerID, cut bool) {
+	n.mu.Lock()
+	n.cut[id] = cut
+	var broken []*memConn
+	for c := range n.conns {
+		if c.self == id || c.peer == id {
+			broken = append(broken, c)
+		}
+	}
+	n.mu.Unlock()
+	for _, c := range broken {
+		c.Close(errors.New("cut"))
+	}
+}
+
+type memNetOf struct {
+	net  *memNet
+	self quorum.ServerID
+}
+
+type memMessage struct {
+	from quorum.ServerID
+	msg  []byte
+}
+
+type memPort struct {
+	of    *memNetOf
+	queue chan memMessage
+	quit  chan struct{}
+	done  chan struct{}
+}
+
+func (o *memNetOf) OpenElection(_ *quorum.Config, h electionHandler) (electionPort, error) {
+	p := &memPort{of: o, queue: make(chan memMessage, 4096), quit: make(chan struct{}), done: make(chan struct{})}
+	o.net.mu.Lock()
+	o.net.ports[o.self] = p
+	o.net.mu.Unlock()
+	go func() {
+		defer close(p.done)
+		for {
+			select {
+			case m := <-p.queue:
+				h.Message(m.from, m.msg)
+			case <-p.quit:
+				return
+			}
+		}
+	}()
+	return p, nil
+}
+
+func (p *memPort) Send(to quorum.ServerID, msg []byte) {
+	n := p.of.net
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	q := n.ports[to]
+	if q == nil || n.cut[to] || n.cut[p.of.self] {
+		return
+	}
+	select {
+	case q.queue <- memMessage{p.of.self, append([]byte(nil), msg...)}:
+	default:
+	}
+}
+
+func (p *memPort) Close() error {
+	p.of.net.mu.Lock()
+	if p.of.net.ports[p.of.self] == p {
+		delete(p.of.net.ports, p.of.self)
+	}
+	p.of.net.mu.Unlock()
+	close(p.quit)
+	<-p.done
+	return nil
+}
+
+type closerFunc func() error
+
+func (f closerFunc) Close() error { return f() }
+
+func (o *memNetOf) ListenQuorum(_ quorum.Member, opened func(peerConn)) (io.Closer, error) {
+	o.net.mu.Lock()
+	o.net.listeners[o.self] = opened
+	o.net.mu.Unlock()
+	return closerFunc(func() error {
+		o.net.mu.Lock()
+		delete(o.net.listeners, o.self)
+		o.net.mu.Unlock()
+		return nil
+	}), nil
+}
+
+func (o *memNetOf) DialQuorum(ctx context.Context, leader quorum.Member, patience time.Duration) (peerConn, error) {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	retry := time.NewTicker(5 * time.Millisecond)
+	defer retry.Stop()
+	for {
+		o.net.mu.Lock()
+		opened := o.net.listeners[leader.ID]
+		if opened != nil && !o.net.cut[o.self] && !o.net.cut[leader.ID] {
+			a := &memConn{net: o.net, self: o.self, peer: leader.ID, in: newMemStream()}
+			b := &memConn{net: o.net, self: leader.ID, peer: o.self, in: newMemStream()}
+			a.other, b.other = b, a
+			o.net.conns[a], o.net.conns[b] = struct{}{}, struct{}{}
+			o.net.mu.Unlock()
+			opened(b)
+			return a, nil
+		}
+		o.net.mu.Unlock()
+		select {
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-retry.C:
+		}
+	}
+}
+
+// memStream is a byte stream without a bound.
+type memStream struct {
+	mu   sync.Mutex // guards the rest
+	cond *sync.Cond
+	buf  []byte
+	err  error
+}
+
+func newMemStream() *memStream {
+	s := &memStream{}
+	s.cond = sync.NewCond(&s.mu)
+	return s
+}
+
+func (s *memStream) write(b []byte) {
+	s.mu.Lock()
+	s.buf = append(s.buf, b...)
+	s.mu.Unlock()
+	s.cond.Broadcast()
+}
+
+func (s *memStream) close(err error) {
+	s.mu.Lock()
+	if s.err == nil {
+		s.err = err
+	}
+	s.mu.Unlock()
+	s.cond.Broadcast()
+}
+
+func (s *memStream) Read(b []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for len(s.buf) == 0 && s.err == nil {
+		s.cond.Wait()
+	}
+	if s.err != nil {
+		return 0, s.err
+	}
+	n := copy(b, s.buf)
+	s.buf = s.buf[n:]
+	return n, nil
+}
+
+type memConn struct {
+	net        *memNet
+	self, peer quorum.ServerID
+	other      *memConn
+	in         *memStream
+	once       sync.Once
+	// What was read behind SNAP goes to ReceiveTree, and what that read too much comes back.
+	behind, rest chan []byte
+}
+
+func (c *memConn) RemoteAddr() string { return "memory" }
+
+func (c *memConn) Start(packets func([]quorum.Packet), closed func(error)) {
+	c.behind, c.rest = make(chan []byte, 1), make(chan []byte, 1)
+	go func() {
+		closed(c.read(packets))
+	}()
+}
+
+func (c *memConn) read(packets func([]quorum.Packet)) error {
+	dec := quorum.NewDecoder(quorum.Limits{})
+	var buf []byte
+	chunk := make([]byte, 64<<10)
+	for {
+		var list []quorum.Packet
+		used := 0
+		snap := false
+		for !snap {
+			p, n, err := dec.Decode(buf[used:])
+			if errors.Is(err, quorum.ErrNeedMore) {
+				break
+			}
+			if err != nil {
+				return err
+			}
+			used += n
+			snap = p.Type == quorum.PacketSnap
+			list = append(list, p)
+			if snap || len(list) == 64 {
+				break
+			}
+		}
+		if len(list) > 0 {
+			packets(list)
+			buf = append([]byte(nil), buf[used:]...)
+			if snap {
+				// ReceiveTree reads from what is left and then from the stream.
+				c.behind <- buf
+				rest, ok := <-c.rest
+				if !ok {
+					return io.ErrUnexpectedEOF
+				}
+				buf = append([]byte(nil), rest...)
+			}
+			continue
+		}
+		n, err := c.in.Read(chunk)
+		if err != nil {
+			return err
+		}
+		buf = append(buf, chunk[:n]...)
+	}
+}
+
+func (c *memConn) ReceiveTree(f func(io.Reader) ([]byte, error)) error {
+	left := <-c.behind
+	rest, err := f(io.MultiReader(&sliceReader{left}, c.in))
+	if err != nil {
+		close(c.rest)
+		return err
+	}
+	c.rest <- rest
+	return nil
+}
+
+type sliceReader struct{ b []byte }
+
+func (r *sliceReader) Read(p []byte) (int, error) {
+	if len(r.b) == 0 {
+		return 0, io.EOF
+	}
+	n := copy(p, r.b)
+	r.b = r.b[n:]
+	return n, nil
+}
+
+func (c *memConn) Send(b []byte) error {
+	c.other.in.write(b)
+	return nil
+}
+
+func (c *memConn) SendWait(b []byte) error { return c.Send(b) }
+
+func (c *memConn) Close(reason error) {
+	c.once.Do(func() {
+		c.net.mu.Lock()
+		delete(c.net.conns, c)
+		c.net.mu.Unlock()
+		if reason == nil {
+			reason = io.EOF
+		}
+		c.in.close(reason)
+		c.other.in.close(io.EOF)
+	})
+}

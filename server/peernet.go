@@ -1,0 +1,51 @@
+package server
+
+import (
+	"context"
+	"io"
+	"time"
+
+	"zabra.dev/zabra/quorum"
+)
+
+// peerNetwork is what an ensemble needs of the network between servers; quorum/transport is it in
+// production, memory in tests. Callbacks come on goroutines of the network.
+type peerNetwork interface {
+	// OpenElection opens the election port of this server.
+	OpenElection(config *quorum.Config, h electionHandler) (electionPort, error)
+	// ListenQuorum opens the quorum port; opened is given each connection, which does nothing before Start.
+	ListenQuorum(self quorum.Member, opened func(peerConn)) (io.Closer, error)
+	// DialQuorum connects to the leader, trying for as long as patience says.
+	DialQuorum(ctx context.Context, leader quorum.Member, patience time.Duration) (peerConn, error)
+}
+
+// An electionHandler hears what happens on the election port.
+type electionHandler struct {
+	// Message lends the bytes of a notification until return.
+	Message  func(from quorum.ServerID, msg []byte)
+	Up, Down func(id quorum.ServerID)
+}
+
+// An electionPort sends notifications.
+type electionPort interface {
+	// Send borrows msg until return; a newer message takes the place of one that waits.
+	Send(to quorum.ServerID, msg []byte)
+	Close() error
+}
+
+// A peerConn is one connection of the quorum port.
+type peerConn interface {
+	// Start begins to read. packets lends packets until return, and reading waits for it; closed comes once,
+	// last.
+	Start(packets func([]quorum.Packet), closed func(error))
+	// Send takes b and never blocks: a peer that is stuck loses its connection. SendWait blocks instead.
+	Send(b []byte) error
+	SendWait(b []byte) error
+	// ReceiveTree hands what follows a SNAP packet to f as a stream, which gives back what it read too much.
+	// SNAP is always the last of the packets of a callback: nothing is read behind it before this call,
+	// which blocks.
+	ReceiveTree(f func(io.Reader) (rest []byte, err error)) error
+	// Close does not wait for callbacks.
+	Close(reason error)
+	RemoteAddr() string
+}
