@@ -1,7 +1,6 @@
 package server
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -58,7 +57,6 @@ type ensemble struct {
 	scratch    []byte
 	touches    []byte
 	proposals  []zab.Proposal
-	votes      []byte
 }
 
 // EnsembleOptions are what a member of an ensemble needs beyond Options.
@@ -115,9 +113,8 @@ var errRoleEnded = errors.New("server: this server's role has ended")
 // start opens the election port and begins to look for a leader.
 func (e *ensemble) start() error {
 	port, err := e.opts.Network.OpenElection(e.config, electionHandler{
-		Message: func(from quorum.ServerID, msg []byte) {
-			msg = bytes.Clone(msg)
-			e.r.post(func(*replica) { e.receiveVote(from, msg) })
+		Message: func(from quorum.ServerID, n quorum.Notification) {
+			e.r.post(func(*replica) { e.receiveVote(from, n) })
 		},
 		Up:   func(id quorum.ServerID) { e.r.post(func(*replica) { e.peerUp(id) }) },
 		Down: func(id quorum.ServerID) { e.r.post(func(*replica) { e.peerDown(id) }) },
@@ -151,12 +148,7 @@ func (e *ensemble) look() {
 	e.doElection()
 }
 
-func (e *ensemble) receiveVote(from quorum.ServerID, msg []byte) {
-	n, _, err := quorum.DecodeNotification(msg)
-	if err != nil {
-		e.r.srv.log.Warn(fmt.Sprintf("Notification from %d does not decode", from), "err", err)
-		return
-	}
+func (e *ensemble) receiveVote(from quorum.ServerID, n quorum.Notification) {
 	e.electionOut = e.election.Receive(e.now(), from, n, e.electionOut)
 	e.doElection()
 }
@@ -178,8 +170,7 @@ func (e *ensemble) doElection() {
 		o := &e.electionOut[i]
 		switch o.Kind {
 		case election.Send:
-			e.votes = o.Notification.Append(e.votes[:0])
-			e.port.Send(o.To, e.votes)
+			e.port.Send(o.To, &o.Notification)
 		case election.Decided:
 			decided = o
 		case election.TimedOut:

@@ -72,7 +72,9 @@ func (o *memNetOf) OpenElection(_ *quorum.Config, h electionHandler) (electionPo
 		for {
 			select {
 			case m := <-p.queue:
-				h.Message(m.from, m.msg)
+				if n, _, err := quorum.DecodeNotification(m.msg); err == nil {
+					h.Message(m.from, n)
+				}
 			case <-p.quit:
 				return
 			}
@@ -81,7 +83,7 @@ func (o *memNetOf) OpenElection(_ *quorum.Config, h electionHandler) (electionPo
 	return p, nil
 }
 
-func (p *memPort) Send(to quorum.ServerID, msg []byte) {
+func (p *memPort) Send(to quorum.ServerID, vote *quorum.Notification) {
 	n := p.of.net
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -90,7 +92,7 @@ func (p *memPort) Send(to quorum.ServerID, msg []byte) {
 		return
 	}
 	select {
-	case q.queue <- memMessage{p.of.self, append([]byte(nil), msg...)}:
+	case q.queue <- memMessage{p.of.self, vote.Append(nil)}:
 	default:
 	}
 }

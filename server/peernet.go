@@ -21,15 +21,14 @@ type peerNetwork interface {
 
 // An electionHandler hears what happens on the election port.
 type electionHandler struct {
-	// Message lends the bytes of a notification until return.
-	Message  func(from quorum.ServerID, msg []byte)
+	Message  func(from quorum.ServerID, n quorum.Notification)
 	Up, Down func(id quorum.ServerID)
 }
 
 // An electionPort sends notifications.
 type electionPort interface {
-	// Send borrows msg until return; a newer message takes the place of one that waits.
-	Send(to quorum.ServerID, msg []byte)
+	// Send borrows n until return; a newer one takes the place of one that waits.
+	Send(to quorum.ServerID, n *quorum.Notification)
 	Close() error
 }
 

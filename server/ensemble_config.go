@@ -1,0 +1,35 @@
+package server
+
+import (
+	"fmt"
+	"path/filepath"
+
+	"zabra.dev/zabra/quorum"
+	"zabra.dev/zabra/quorum/election"
+	"zabra.dev/zabra/quorum/zab"
+	"zabra.dev/zabra/server/config"
+)
+
+// ensembleFromConfig gives the options of a member of an ensemble.
+func ensembleFromConfig(c *config.Config) (*EnsembleOptions, error) {
+	// The member list travels between servers in this very text.
+	members, err := quorum.ParseConfig([]byte(c.Ensemble.Quorum.String()))
+	if err != nil {
+		return nil, fmt.Errorf("server: member list: %w", err)
+	}
+	if members.Member(c.Ensemble.MyID) == nil {
+		return nil, &config.Error{ExitCode: config.ExitUnexpected, Message: fmt.Sprintf("My id %d not in the peer list", c.Ensemble.MyID),
+			Key: "myid", Value: fmt.Sprint(c.Ensemble.MyID), Fix: "correct the number in " + c.Storage.MyIDPath() + ", or add the server.N line of this server"}
+	}
+	return &EnsembleOptions{
+		Self: c.Ensemble.MyID, Config: members,
+		EpochDir:       filepath.Join(c.Storage.DataDir, config.ZabraDir),
+		Timing:         zab.Timing{Tick: c.Sessions.TickTime, InitLimit: c.Ensemble.InitLimitTicks, SyncLimit: c.Ensemble.SyncLimitTicks},
+		CommitLogCount: c.Storage.CommitLogCount, SnapSizeFactor: c.Storage.SnapshotSizeFactor,
+		ForceSnap: c.Ensemble.ForceSnapshotSync, LeaderServes: c.Ensemble.LeaderServes || len(members.Members) == 1,
+		Election: election.Options{
+			MinNotificationInterval: c.Ensemble.NotificationIntervalMin, MaxNotificationInterval: c.Ensemble.NotificationIntervalMax,
+			ObserverDelayMax: c.Ensemble.ObserverElectionDelay,
+		},
+	}, nil
+}
