@@ -124,6 +124,9 @@ func TestReadsDoNotAllocate(t *testing.T) {
 
 // In steady state a write allocates nothing either.
 func TestWritesDoNotAllocate(t *testing.T) {
+	if raceDetector {
+		t.Skip("sync.Pool drops a part of what it is given under the race detector")
+	}
 	s := stillServer(t)
 	c := stillClient(s)
 	c.write(proto.OpCreate, createBody("/a", nil))
