@@ -13,8 +13,8 @@ import (
 // checker says what must hold in a cluster, at every event:
 //
 //   - what two servers have applied while serving is the same, as far as both have got;
-//   - a leader that begins to serve has everything that was ever committed, so nothing that was
-//     acknowledged to a client is lost;
+//   - a leader that begins to serve has everything that was committed in earlier epochs, so nothing
+//     that was acknowledged to a client is lost;
 //   - an epoch has one leader;
 //   - the epochs on a disk never fall;
 //   - a sync shows everything that was committed anywhere when it was asked for;
@@ -71,7 +71,8 @@ func (k *checker) serves(n *node, e quorum.Epoch) {
 		k.fail("epoch %d is led by %d and %d", e, other, n.id)
 	}
 	k.leaders[e] = n.id
-	if n.applied < len(k.canon) {
+	// An old leader may begin late, without having noticed that its followers have a new one.
+	if n.applied < len(k.canon) && quorum.EpochOf(k.canon[n.applied].zxid) < e {
 		k.fail("leader %d of epoch %d has %d transactions, committed are %d", n.id, e, n.applied, len(k.canon))
 	}
 }
@@ -84,13 +85,14 @@ func (k *checker) synced(n *node, atLeast int) {
 }
 
 // runSeed runs one ensemble to its end.
+// With a bug it ends with the faults, since one that only hinders progress proves nothing.
 func runSeed(seed int64, bugs Bugs, trace bool) *cluster {
 	c := newCluster(seed, bugs)
 	if trace {
 		c.trace = []string{}
 	}
-	c.run(5*time.Second, nil)
-	if c.check.failed == nil {
+	c.run(3*time.Second, nil)
+	if c.check.failed == nil && bugs == (Bugs{}) {
 		c.heal()
 	}
 	return c

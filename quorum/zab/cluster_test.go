@@ -24,7 +24,9 @@ type cluster struct {
 	links  LinkID
 	bugs   Bugs
 	check  *checker
-	calm   bool // no more faults
+	calm   bool          // no more faults
+	faults time.Duration // the longest pause between two
+	disks  time.Duration // how long a slow disk takes at most
 	trace  []string
 	txns   int
 	turns  int
@@ -114,6 +116,8 @@ func newCluster(seed int64, bugs Bugs) *cluster {
 	c := &cluster{rng: rand.New(rand.NewSource(seed)), bugs: bugs}
 	voters := []int{3, 3, 5, 4, 1}[c.rng.Intn(5)]
 	c.config = testConfig(voters, c.rng.Intn(2))
+	c.faults = []time.Duration{20, 60, 200}[c.rng.Intn(3)] * time.Millisecond
+	c.disks = []time.Duration{4, 4, 60}[c.rng.Intn(3)] * time.Millisecond
 	c.check = newChecker(c)
 	for i := range c.config.Members {
 		m := &c.config.Members[i]
@@ -198,20 +202,20 @@ func (c *cluster) fault() {
 	if c.calm {
 		return
 	}
-	c.after(c.delay(200*time.Millisecond), c.fault)
+	c.after(c.delay(c.faults), c.fault)
 	n := c.nodes[c.rng.Intn(len(c.nodes))]
-	switch k := c.rng.Intn(8); {
+	switch k := c.rng.Intn(10); {
 	case !n.alive:
-		if k < 4 {
+		if k < 6 {
 			n.restart()
 		}
 	case k == 0:
 		n.crash()
-	case k == 1:
+	case k == 1: // the leader, and perhaps others in the same moment
+		all := c.rng.Intn(3) == 0
 		for _, m := range c.nodes {
-			if m.leader != nil && m.alive {
+			if m.alive && (m.leader != nil || (all && c.rng.Intn(2) == 0)) {
 				m.crash()
-				break
 			}
 		}
 	case k == 2:
@@ -224,8 +228,10 @@ func (c *cluster) fault() {
 		for _, l := range append([]*link(nil), n.links...) {
 			l.close()
 		}
-	case k <= 5:
+	case k == 4:
 		n.checkpoint()
+	case k == 5:
+		n.slow = c.rng.Intn(2) == 0
 	}
 }
 

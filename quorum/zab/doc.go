@@ -24,59 +24,63 @@
 //
 // # The leader
 //
-//	   Start                                            each learner's link
-//	     |                                                (connects)
-//	     v          FOLLOWERINFO / OBSERVERINFO               |
-//	 discovery  <----------------------------------------- peerNew
-//	     | accepted epochs of a quorum: fix the epoch         |
-//	     | PersistAcceptedEpoch                               v
-//	     | LEADERINFO -------------------------------> peerWaitEpoch
-//	     v                    ACKEPOCH                        v
-//	 ackEpoch   <----------------------------------------- peerAckEpoch
-//	     | promises of a quorum                               v
-//	     | PersistCurrentEpoch                           peerWaitSync
-//	     | DIFF | TRUNC | StreamSnap, StreamDiff ------->     v
-//	     |                                               peerStreaming
-//	     | history out of the window, NEWLEADER -------->     v
-//	     v                  ACK of NEWLEADER                  |
-//	 newLeader  <----------------------------------------- peerSynced
-//	     | a quorum has the history                           v
-//	     | Commit, Serve                                 peerReady
-//	     | UPTODATE ------------------------------------>     v
-//	     v        ACK, PING, REQUEST, REVALIDATE              |
-//	 serving    <----------------------------------------- peerServing
-//	     |         PROPOSAL, COMMIT, PING ... ---------->
-//	     v
-//	   GiveUp   too few followers, no zxid left, time is up, InResign
+//	  Start                                            each learner's link
+//	    |                                                (connects)
+//	    v          FOLLOWERINFO / OBSERVERINFO               |
+//	discovery  <----------------------------------------- peerNew
+//	    | accepted epochs of a quorum: fix the epoch         |
+//	    | PersistAcceptedEpoch                               v
+//	    | LEADERINFO -------------------------------> peerWaitEpoch
+//	    v                    ACKEPOCH                        v
+//	ackEpoch   <----------------------------------------- peerAckEpoch
+//	    | promises of a quorum                               v
+//	    | PersistCurrentEpoch                           peerWaitSync
+//	    | DIFF | TRUNC | StreamSnap, StreamDiff ------->     v
+//	    |                                               peerStreaming
+//	    | history out of the window, NEWLEADER -------->     v
+//	    v                  ACK of NEWLEADER                  |
+//	newLeader  <----------------------------------------- peerSynced
+//	    | a quorum has the history                           v
+//	    | Commit, Serve                                 peerReady
+//	    | UPTODATE ------------------------------------>     v
+//	    v        ACK, PING, REQUEST, REVALIDATE              |
+//	serving    <----------------------------------------- peerServing
+//	    |         PROPOSAL, COMMIT, PING ... ---------->
+//	    v
+//	  GiveUp   too few followers, no zxid left, time is up, InResign
 //
 // A learner that comes later runs through the right column alone.
 //
 // # The learner
 //
-//	 InLinkOpened: FOLLOWERINFO | OBSERVERINFO -->
-//	     v
-//	   info      <-- LEADERINFO.  PersistAcceptedEpoch, ACKEPOCH -->
-//	     v
-//	 ackEpoch    <-- DIFF --------------------------------.
-//	     |       <-- TRUNC: cutting, TruncateLog ---------|  InTruncated
-//	     |       <-- SNAP: tree, ReceiveTree -------------|  InTreeInstalled
-//	     v                                                |
-//	  syncing  <------------------------------------------'
-//	     |       <-- PROPOSAL, COMMIT: Append, Commit
-//	     |       <-- NEWLEADER
-//	     v
-//	  storing    InLogDurable: the history is on disk.  PersistCurrentEpoch, ACK -->
-//	     v
-//	   ready     <-- UPTODATE.  ACK -->  Serve
-//	     v
-//	  serving    <-- PROPOSAL: Append; InLogDurable: ACK -->    <-- COMMIT: Commit
-//	     v
-//	   GiveUp    silence, a gap, an old epoch, another role, connection closed
+//	InLinkOpened: FOLLOWERINFO | OBSERVERINFO -->
+//	    v
+//	  info      <-- LEADERINFO.  PersistAcceptedEpoch, ACKEPOCH -->
+//	    v
+//	ackEpoch    <-- DIFF --------------------------------.
+//	    |       <-- TRUNC: cutting, TruncateLog ---------|  InTruncated
+//	    |       <-- SNAP: tree, ReceiveTree --------------|  InTreeReceived
+//	    v                                                |
+//	 syncing  <------------------------------------------'
+//	    |       <-- PROPOSAL, COMMIT: Append, Commit
+//	    |       <-- NEWLEADER
+//	    v
+//	 storing    TakeSnapshot, InSnapshotTaken (after SNAP)
+//	     |       InLogDurable: the history is on disk.  PersistCurrentEpoch, ACK -->
+//	    v
+//	  ready     <-- UPTODATE.  ACK -->  Serve
+//	    v
+//	 serving    <-- PROPOSAL: Append; InLogDurable: ACK -->    <-- COMMIT: Commit
+//	    v
+//	  GiveUp    silence, a gap, an old epoch, another role, connection closed
 //
 // # Invariants
 //
 //   - The order on the learner's disk is: history, then currentEpoch, then the ACK of
 //     NEWLEADER. A server whose currentEpoch is e has the whole history with which e began.
+//     The same goes for the leader before it stores its own.
+//   - What replaces a history on disk holds everything that the history held and that may be
+//     committed. So a tree replaces it only together with all that is sent behind it.
 //   - acceptedEpoch is on disk before anybody hears of it.
 //   - A proposal is committed when a quorum of each config that it was proposed under has it on
 //     disk, the leader counting by its own InLogDurable alone, and everything before it is
@@ -98,7 +102,7 @@
 //     except outstanding ones; SNAP is sent instead (decide.go).
 //   - The ACK of NEWLEADER is waited for by its zxid; Java takes any first ACK for it.
 //   - ACKs that came before that of NEWLEADER, as some Java releases send them, count after it.
-//   - A learner logs what is committed during SNAP and TRUNC syncs too, so no log has a hole.
+//   - A learner logs what is committed during a TRUNC sync too, so no log has a hole.
 //   - A learner refuses a gap at once, also in steady state and in front of the first proposal,
 //     and asks for a snapshot next time.
 //   - A sync is confirmed by a round of PINGs (round.go).

@@ -18,6 +18,9 @@ var (
 	ErrOldProtocol = errors.New("zab: handshake from before ZooKeeper 3.4")
 	// ErrEpoch: the leader's epoch is below one that was accepted before.
 	ErrEpoch = errors.New("zab: leader of an old epoch")
+	// ErrNewerEpoch: a learner has accepted a newer epoch, in an attempt that came to nothing, and
+	// cannot follow before the next election.
+	ErrNewerEpoch = errors.New("zab: learner has accepted a newer epoch")
 	// ErrAhead: a learner's history is newer than the leader's.
 	ErrAhead = errors.New("zab: learner is ahead of the leader")
 	// ErrConfigVersion: a learner has a newer config than the leader.

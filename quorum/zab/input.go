@@ -26,11 +26,11 @@ const (
 	// InPacket: Packet came from Link. It is borrowed until the outputs of this turn are done.
 	// Both roles. The learner takes packets only while Expects says so.
 	InPacket
-	// InProgress: bytes of the tree behind SNAP have come from Link, which counts as a sign of
-	// life. Learner.
+	// InProgress: bytes of the tree behind SNAP have come from Link, or are being worked on, which
+	// counts as a sign of life. Learner.
 	InProgress
 	// InLogDurable: the log is on disk up to Zxid. Both roles. It says nothing about what was
-	// logged before a cut: after InTruncated and InTreeInstalled the mark starts anew.
+	// logged before a cut: after InTruncated and InSnapshotTaken the mark starts anew.
 	InLogDurable
 	// InResign: stop, for the reason Err. Both roles.
 	InResign
@@ -62,10 +62,12 @@ const (
 	// that the log has and that is not above the one asked for. OK is false when the log could
 	// not be cut. Learner.
 	InTruncated
-	// InTreeInstalled: the tree behind SNAP has come whole, is durable as the newest image, with
-	// the log begun anew behind it, and everything older, logs and images, is removed. Zxid is
-	// that of the SNAP packet. OK is false when it did not come whole. Learner.
-	InTreeInstalled
+	// InTreeReceived: the tree behind SNAP has come whole. It is in memory, or put aside: log and
+	// image on disk are still the old ones, and are what a crash leaves. Zxid is that of the
+	// SNAP packet. OK is false when it did not come whole. Learner.
+	InTreeReceived
+	// InSnapshotTaken: the OutTakeSnapshot for Zxid is done. Learner.
+	InSnapshotTaken
 )
 
 // A Proposal is a transaction that the leader has prepared.

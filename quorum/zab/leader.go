@@ -49,7 +49,6 @@ type Leader struct {
 	highestAccepted  quorum.Epoch
 	offered          serverSet // have told their accepted epoch
 	promised         serverSet // have sent a counting ACKEPOCH
-	newLeaderAcked   serverSet
 	config, lastSeen *quorum.Config
 	newLeaderText    []byte // the config in NEWLEADER
 
@@ -188,8 +187,8 @@ func (l *Leader) Step(now time.Duration, in Input, out *Outputs) {
 		if in.Zxid > l.durable {
 			l.durable = in.Zxid
 			l.dirty, l.trim = true, true
-			if l.phase == leaderNewLeader {
-				l.ackOwnHistory(out)
+			if l.phase == leaderAckEpoch {
+				l.promiseOwn(out)
 			}
 		}
 	case InPropose:

@@ -66,7 +66,9 @@ type Learner struct {
 	applied   quorum.Zxid // up to where OutCommit was given
 	acked     quorum.Zxid // newest proposal acknowledged
 
-	cutAt quorum.Zxid // of OutTruncateLog
+	cutAt    quorum.Zxid // of OutTruncateLog
+	unlogged bool        // a tree was received, and is not on disk
+	taking   bool        // OutTakeSnapshot was given
 
 	held     []heldProposal // received, not yet logged
 	spare    [][]byte       // memory of held proposals, for reuse
@@ -154,8 +156,10 @@ func (l *Learner) Step(now time.Duration, in Input, out *Outputs) {
 		l.logDurable(in.Zxid, out)
 	case InTruncated:
 		l.truncated(in.Zxid, in.OK, out)
-	case InTreeInstalled:
-		l.treeInstalled(in.Zxid, in.OK, out)
+	case InTreeReceived:
+		l.treeReceived(in.Zxid, in.OK, out)
+	case InSnapshotTaken:
+		l.snapshotTaken(in.Zxid, out)
 	case InRequest, InSyncRequest:
 		if l.phase != learnerServing {
 			panic("zab: request before the learner serves")

@@ -117,7 +117,7 @@ func (l *Learner) informAndActivate(pkt *quorum.Packet, out *Outputs) {
 
 // logDurable takes how far the log is on disk.
 func (l *Learner) logDurable(z quorum.Zxid, out *Outputs) {
-	if l.phase == learnerTree || l.phase == learnerCutting || z <= l.durable {
+	if l.unlogged || l.phase == learnerTree || l.phase == learnerCutting || z <= l.durable {
 		return
 	}
 	l.durable = z

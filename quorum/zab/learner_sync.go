@@ -58,25 +58,27 @@ func (l *Learner) truncated(z quorum.Zxid, ok bool, out *Outputs) {
 	l.inStep()
 }
 
-// treeInstalled goes on after the tree came.
-func (l *Learner) treeInstalled(z quorum.Zxid, ok bool, out *Outputs) {
+// treeReceived goes on after the tree came.
+func (l *Learner) treeReceived(z quorum.Zxid, ok bool, out *Outputs) {
 	if l.phase != learnerTree {
-		panic("zab: InTreeInstalled without OutReceiveTree")
+		panic("zab: InTreeReceived without OutReceiveTree")
 	}
 	if !ok {
 		l.distrust(out, ErrTree)
 		return
 	}
-	l.last, l.durable, l.applied = z, z, z
+	l.last, l.applied, l.unlogged = z, z, true
 	l.inStep()
 }
 
 // syncing takes what comes between the first packet of the sync and UPTODATE (section 4.5).
 //
 // What is committed is logged as it comes, in front of NEWLEADER, and applied. That is the
-// order of 3.9.3+, history before epoch, without holding all of it in memory; and there
-// is no hole in the log after SNAP or TRUNC, as Java leaves one. What is not committed is held
-// until the learner serves.
+// order of 3.9.3+, history before epoch, without holding all of it in memory; and unlike
+// Java's, no log has a hole after TRUNC. After SNAP it is applied to the tree alone, and
+// NEWLEADER makes an image of both: the image that was sent may be older than what is
+// on this disk, which has to stay until it can be replaced as a whole. What is not
+// committed is held until the learner serves.
 func (l *Learner) syncing(pkt *quorum.Packet, out *Outputs) {
 	switch pkt.Type {
 	case quorum.PacketProposal:
@@ -199,7 +201,7 @@ func (l *Learner) logHeld(n int, out *Outputs) {
 func (l *Learner) log(z quorum.Zxid, packet []byte, out *Outputs) {
 	l.appended = z
 	o := out.add(OutAppend)
-	o.Zxid, o.Data = z, packet
+	o.Zxid, o.Data, o.Unlogged = z, packet, l.unlogged
 }
 
 // newLeader takes NEWLEADER: everything before it is the history of the epoch.
@@ -232,7 +234,13 @@ func (l *Learner) newLeader(pkt *quorum.Packet, out *Outputs) {
 // store acknowledges NEWLEADER once the history is on disk: the history first, then the epoch
 // that stands for it, then the ACK.
 func (l *Learner) store(out *Outputs) {
-	if l.phase != learnerStoring || l.durable < l.appended {
+	if l.unlogged && !l.taking {
+		l.taking = true
+		l.apply(out)
+		o := out.add(OutTakeSnapshot)
+		o.Zxid = l.appended
+	}
+	if l.unlogged || l.durable < l.appended {
 		return
 	}
 	l.storeEpoch(out)
@@ -244,6 +252,15 @@ func (l *Learner) store(out *Outputs) {
 	if !l.opts.Bugs.AckNewLeaderBeforeDurable {
 		out.send(l.link, quorum.PacketAck, quorum.EpochStart(l.epoch), nil)
 	}
+}
+
+// snapshotTaken goes on after the tree is on disk.
+func (l *Learner) snapshotTaken(z quorum.Zxid, out *Outputs) {
+	if !l.taking {
+		panic("zab: InSnapshotTaken without OutTakeSnapshot")
+	}
+	l.unlogged, l.taking, l.durable = false, false, z
+	l.store(out)
 }
 
 func (l *Learner) storeEpoch(out *Outputs) {

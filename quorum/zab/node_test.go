@@ -2,6 +2,7 @@ package zab
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"time"
 
@@ -32,6 +33,7 @@ type node struct {
 	alive      bool
 	generation int // of the process and of what it runs: counts changes
 	disk       int // counts cuts of the log
+	slow       bool
 	leader     *Leader
 	learner    *Learner
 	window     *Window
@@ -46,8 +48,10 @@ type node struct {
 	syncs      map[uint64]int
 	tokens     uint64
 	needSnap   bool
-	snapZxid   quorum.Zxid
-	roundOf    int
+	snapZxid   quorum.Zxid // of an image without transactions
+	staging    bool        // a tree was received
+	staged     []record
+	stagedZxid quorum.Zxid
 }
 
 // item is an event for the next turn.
@@ -60,6 +64,9 @@ type item struct {
 }
 
 func (n *node) history() []record {
+	if n.staging {
+		return n.staged
+	}
 	return append(n.image[:len(n.image):len(n.image)], n.log...)
 }
 
@@ -212,14 +219,27 @@ func (n *node) finish(g int) {
 		n.learner.EndTurn(n.c.now, &n.out)
 	}
 	for i := 0; i < len(n.out.List) && n.generation == g && n.c.check.failed == nil; i++ {
-		if n.c.chance(3000) {
-			n.crash()
-			break
-		}
 		n.do(&n.out.List[i])
+		if n.generation == g && n.c.chance(n.crashOdds(&n.out.List[i])) {
+			n.crash()
+		}
 	}
 	n.out.Reset()
 	n.scheduleSync()
+}
+
+// crashOdds gives one in how many times the server crashes behind an output: often where the
+// order of what it does to its disk matters.
+func (n *node) crashOdds(o *Output) int {
+	switch {
+	case o.Kind == OutPersistAcceptedEpoch, o.Kind == OutPersistCurrentEpoch:
+		return 10
+	case o.Kind == OutTruncateLog:
+		return 5
+	case o.Kind == OutSend && o.Type == quorum.PacketAck && quorum.CounterOf(o.Zxid) == 0:
+		return 15
+	}
+	return 3000
 }
 
 func (n *node) step(in Input) {
@@ -271,12 +291,9 @@ func (n *node) readTree(l *link) {
 		buf = buf[size:]
 	}
 	l.inbox[0] = buf
-	n.image, n.log, n.durable, n.snapZxid = image, nil, 0, zxid
+	n.staged, n.staging, n.stagedZxid = image, true, zxid
 	n.applied, n.stable = len(image), 0
-	n.disk++
-	n.needSnap = false
-	n.window.Reset(n.imageZxid())
-	n.step(Input{Kind: InTreeInstalled, Zxid: zxid, OK: true})
+	n.step(Input{Kind: InTreeReceived, Zxid: zxid, OK: true})
 }
 
 // propose prepares k transactions.
@@ -329,7 +346,11 @@ func (n *node) scheduleSync() {
 	}
 	n.flushing = true
 	disk, target := n.disk, len(n.log)
-	n.c.after(n.c.delay(4*time.Millisecond), func() {
+	most := 4 * time.Millisecond
+	if n.slow {
+		most = n.c.disks
+	}
+	n.c.after(n.c.delay(most), func() {
 		if n.disk != disk {
 			if n.alive {
 				n.flushing = false
@@ -362,6 +383,10 @@ func (n *node) crash() {
 func (n *node) stop() {
 	n.generation++
 	n.leader, n.learner = nil, nil
+	if n.staging { // the tree is worthless: back to that on disk
+		n.staged, n.staging = nil, false
+		n.applied, n.stable = len(n.image)+len(n.log), 0
+	}
 	for _, l := range append([]*link(nil), n.links...) {
 		l.close()
 	}
@@ -451,11 +476,17 @@ func (n *node) do(o *Output) {
 		}
 	case OutAppend:
 		packet := append([]byte(nil), o.Data...)
+		if o.Unlogged {
+			n.staged = append(n.staged, record{o.Zxid, packet})
+			return
+		}
 		n.log = append(n.log, record{o.Zxid, packet})
 		n.window.Append(o.Zxid, packet, nil)
 	case OutTruncateLog:
 		n.truncate(o.Zxid)
 	case OutReceiveTree:
+	case OutTakeSnapshot:
+		n.takeSnapshot(o.Zxid)
 	case OutCommit:
 		n.apply(o.Zxid)
 	case OutServe:
@@ -470,7 +501,12 @@ func (n *node) do(o *Output) {
 		c.check.synced(n, n.syncs[o.Token])
 		delete(n.syncs, o.Token)
 	case OutWarn:
-		c.check.fail("server %d: %v", n.id, o.Reason)
+		if !errors.Is(o.Reason, ErrNewerEpoch) {
+			c.check.fail("server %d: %v", n.id, o.Reason)
+		} else if c.calm {
+			n.crash() // what an operator would do; the next epoch is high enough
+			n.restart()
+		}
 	default:
 		panic(fmt.Sprintf("output %d", o.Kind))
 	}
@@ -489,6 +525,27 @@ func (n *node) apply(z quorum.Zxid) {
 	if n.learner != nil {
 		n.window.Trim(min(z, n.durableZxid()))
 	}
+}
+
+// takeSnapshot replaces image and log, some time later.
+func (n *node) takeSnapshot(z quorum.Zxid) {
+	g := n.generation
+	n.c.after(n.c.delay(20*time.Millisecond), func() {
+		if n.generation != g {
+			return
+		}
+		n.image, n.snapZxid = n.staged, n.stagedZxid
+		n.log, n.durable = nil, 0
+		n.staged, n.staging = nil, false
+		n.disk++
+		n.flushing = false
+		n.needSnap = false
+		n.window.Reset(n.imageZxid())
+		n.post(item{input: Input{Kind: InSnapshotTaken, Zxid: z}})
+		if n.c.chance(5) {
+			n.crash()
+		}
+	})
 }
 
 // truncate cuts the log, and rebuilds the tree if it went further.

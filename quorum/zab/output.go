@@ -33,14 +33,23 @@ const (
 	OutClose
 	// OutAppend: append Data, a PROPOSAL packet, to the log as the record of Zxid, and keep the
 	// transaction for OutCommit. Data is lent until the outputs are done. Learner. An observer
-	// that does not log only keeps it and steps InLogDurable at once.
+	// that does not log only keeps it and steps InLogDurable at once. If Unlogged, everybody
+	// only keeps it: it belongs to the tree that is being received, for which OutTakeSnapshot
+	// will come.
 	OutAppend
 	// OutTruncateLog: cut everything above Zxid off log and tree, then step InTruncated. Learner.
 	OutTruncateLog
 	// OutReceiveTree: what comes from Link is a tree with Zxid, and the signature behind it;
-	// step InProgress meanwhile and InTreeInstalled at its end. Learner.
+	// step InProgress meanwhile and InTreeReceived at its end. What is on disk has to stay: it may
+	// hold what was committed, and the tree alone may not. If the machine gives up before
+	// OutTakeSnapshot is done, the tree is worthless. Learner.
 	OutReceiveTree
-	// OutCommit: apply everything up to Zxid. Before OutServe nothing of it may be shown to a client.
+	// OutTakeSnapshot: make the tree that was received, with what has been applied to it up to
+	// Zxid, the newest image, durably, in place of all images and logs that there are, in one step; the
+	// log begins anew behind Zxid. Then step InSnapshotTaken. Learner.
+	OutTakeSnapshot
+	// OutCommit: apply everything up to Zxid. Before OutServe nothing of it may be shown to a client, nor made part
+	// of an image otherwise than by OutTakeSnapshot: it may have to be cut off again.
 	OutCommit
 	// OutServe: begin to serve in Epoch. The next proposal of this epoch has counter 1, unless
 	// the learner came later.
@@ -84,6 +93,7 @@ type Output struct {
 	Cumulative bool
 	OK         bool
 	NeedSnap   bool
+	Unlogged   bool
 	Type       quorum.PacketType
 	TimeoutMs  int32
 	Link       LinkID

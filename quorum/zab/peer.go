@@ -117,9 +117,12 @@ func (l *Leader) learnerInfo(p *peer, pkt *quorum.Packet, out *Outputs) {
 	}
 	if l.phase == leaderDiscovery {
 		l.offerEpoch(p.id, quorum.EpochOf(pkt.Zxid), out)
-	} else {
-		l.sendLeaderInfo(p, out)
+		return
 	}
+	if accepted := quorum.EpochOf(pkt.Zxid); accepted > l.epoch {
+		out.warn(p.link, fmt.Errorf("%w: server %d epoch %d, this is %d", ErrNewerEpoch, p.id, accepted, l.epoch))
+	}
+	l.sendLeaderInfo(p, out)
 }
 
 // offerEpoch takes a server's accepted epoch, and fixes the new epoch once a quorum has told
@@ -141,7 +144,7 @@ func (l *Leader) offerEpoch(id quorum.ServerID, accepted quorum.Epoch, out *Outp
 			l.sendLeaderInfo(p, out)
 		}
 	}
-	l.promise(l.opts.Self, out)
+	l.promiseOwn(out)
 }
 
 func (l *Leader) sendLeaderInfo(p *peer, out *Outputs) {
@@ -176,6 +179,14 @@ func (l *Leader) ackEpoch(p *peer, pkt *quorum.Packet, out *Outputs) {
 	}
 }
 
+// promiseOwn counts the leader itself, once its own history is on disk: what follows is that its
+// currentEpoch is stored, which stands for that history.
+func (l *Leader) promiseOwn(out *Outputs) {
+	if l.durable >= l.opts.LastZxid || l.opts.Bugs.AsyncLogLostOnLeader {
+		l.promise(l.opts.Self, out)
+	}
+}
+
 // promise counts a server that will follow no older leader. A quorum of them begins the
 // synchronisation (waitForEpochAck).
 func (l *Leader) promise(id quorum.ServerID, out *Outputs) {
@@ -199,7 +210,7 @@ func (l *Leader) promise(id quorum.ServerID, out *Outputs) {
 			l.synchronise(p, out)
 		}
 	}
-	l.ackOwnHistory(out)
+	l.tryServe(out)
 }
 
 // synchronise begins to bring a learner to the leader's history.
@@ -272,7 +283,6 @@ func (l *Leader) streamed(p *peer, zxid quorum.Zxid, ok bool, out *Outputs) {
 func (l *Leader) ackNewLeader(p *peer, out *Outputs) {
 	p.state, p.ackCounts, p.deadline = peerReady, true, 0
 	l.dirty = true // ACKs that came before count from now on
-	l.newLeaderAcked.add(p.id)
 	if l.phase == leaderServing {
 		l.upToDate(p, out)
 		return
@@ -280,21 +290,23 @@ func (l *Leader) ackNewLeader(p *peer, out *Outputs) {
 	l.tryServe(out)
 }
 
-// ackOwnHistory counts the leader itself, once its own history is on disk.
-func (l *Leader) ackOwnHistory(out *Outputs) {
-	if l.durable >= l.opts.LastZxid || l.opts.Bugs.AsyncLogLostOnLeader {
-		l.newLeaderAcked.add(l.opts.Self)
-		l.tryServe(out)
+// hasHistory reports whether server id has acknowledged NEWLEADER and is still there: one that
+// has left may be following a newer leader.
+func (l *Leader) hasHistory(id quorum.ServerID) bool {
+	if id == l.opts.Self {
+		return true
 	}
+	p := l.peerOf(id)
+	return p != nil && p.ackCounts && !p.observer
 }
 
 // tryServe begins to broadcast once a quorum has the leader's history.
 func (l *Leader) tryServe(out *Outputs) {
-	acked := l.newLeaderAcked.has
+	acked := l.hasHistory
 	if l.opts.Bugs.CommitCountsOldEpoch {
 		acked = l.promised.has
 	}
-	if l.phase != leaderNewLeader || !l.newLeaderAcked.has(l.opts.Self) || !l.isQuorum(acked) {
+	if l.phase != leaderNewLeader || !l.isQuorum(acked) {
 		return
 	}
 	l.phase = leaderServing

@@ -77,7 +77,7 @@ func (l *Leader) completeReconfig(out *Outputs) {
 		return
 	}
 	designated, ok := quorum.DesignatedLeader(l.config, l.lastSeen, l.opts.Self, func(id quorum.ServerID) quorum.Zxid {
-		if l.newLeaderAcked.has(id) {
+		if l.hasHistory(id) {
 			return l.last
 		}
 		return 0
