@@ -9,6 +9,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"zabra.dev/zabra/engine"
+	"zabra.dev/zabra/engine/proto"
 	"zabra.dev/zabra/snapshot"
 	"zabra.dev/zabra/wal"
 	"zabra.dev/zabra/wal/walfs"
@@ -53,19 +54,21 @@ func WriteImage(ctx context.Context, dir string, e *engine.Engine, log *slog.Log
 }
 
 // ReadData rebuilds the tree from the image and the log of a server that is not running, and changes
-// neither. The caller closes the engine.
-func ReadData(ctx context.Context, opts Options, log *slog.Logger) (e *engine.Engine, err error) {
-	s, err := newServer(opts, log)
+// neither. The caller closes the engine. Errors: snapshot.ErrLocked where a server is running,
+// snapshot.ErrCorrupt, wal's of a damaged log.
+func ReadData(ctx context.Context, opts Options, log *slog.Logger) (*engine.Engine, error) {
+	report, err := wal.Verify(walfs.OS{}, opts.LogDir)
 	if err != nil {
 		return nil, err
 	}
-	defer s.cancel()
-	stop := context.AfterFunc(ctx, s.cancel)
-	defer stop()
-	if err := s.open(); err != nil {
+	r := offlineReader{ctx: ctx, opts: opts, log: log}
+	if err := r.readImage(false); err != nil {
 		return nil, err
 	}
-	return s.engine, errors.Join(s.replica.wal.Close(), s.replica.ckpt.store.Close())
+	if err := r.readLog(report.BaseZxid); err != nil {
+		return nil, errors.Join(err, r.engine.Close())
+	}
+	return r.engine, nil
 }
 
 // Verify checks every record of the log and every block of the image, then that the tree they lead to has
@@ -77,31 +80,103 @@ func Verify(ctx context.Context, opts Options, log *slog.Logger) (found []string
 	if err != nil {
 		return found, err
 	}
-	store, err := snapshot.Open(vfs.Default, opts.DataDir, snapshot.Options{Logger: storeLogger{log}})
-	if err != nil {
+	r := offlineReader{ctx: ctx, opts: opts, log: log}
+	if err := r.readImage(true); err != nil {
 		return found, err
 	}
-	meta, ok := store.Meta()
-	if ok {
-		found = append(found, fmt.Sprintf("image %s: zxid 0x%x, taken at %d", opts.DataDir, meta.Zxid, meta.TakenAtMs))
-		err = store.Verify(ctx)
+	if r.meta != nil {
+		found = append(found, fmt.Sprintf("image %s: zxid 0x%x, taken at %d", opts.DataDir, r.meta.Zxid, r.meta.TakenAtMs))
 	} else {
 		found = append(found, "image "+opts.DataDir+": none yet")
 	}
-	if err := errors.Join(err, store.Close()); err != nil {
-		return found, err
+	if err = r.readLog(report.BaseZxid); err == nil {
+		found = append(found, fmt.Sprintf("tree: zxid 0x%x, %d nodes, digest %d", r.engine.LastZxid(), r.engine.NodeCount(), int64(r.engine.Digest())))
+		if r.mismatches > 0 {
+			err = fmt.Errorf("server: %d transactions have another digest than the tree after them", r.mismatches)
+		}
 	}
-	s, err := newServer(opts, log)
+	return found, errors.Join(err, r.engine.Close())
+}
+
+// An offlineReader rebuilds a tree without so much as tidying up behind a crash, so that whoever runs it, and
+// on what medium, makes no difference to the server that the data belongs to.
+type offlineReader struct {
+	ctx        context.Context
+	opts       Options
+	log        *slog.Logger
+	engine     *engine.Engine
+	meta       *snapshot.Meta // nil: there is no image
+	mismatches int64          // transactions whose digest is not that of the tree after them
+}
+
+// readImage makes the tree of the current image, every block of which it checks first if asked to.
+func (r *offlineReader) readImage(verify bool) (err error) {
+	im, err := snapshot.OpenCurrent(vfs.Default, r.opts.DataDir, snapshot.Options{Logger: storeLogger{r.log}})
+	switch {
+	case errors.Is(err, snapshot.ErrNoImage):
+		r.engine, err = engine.New(r.opts.Engine)
+		return err
+	case errors.Is(err, snapshot.ErrLocked):
+		return fmt.Errorf("server: stop the server that is running on %s first: %w", r.opts.DataDir, err)
+	case err != nil:
+		return err
+	}
+	defer func() {
+		if closeErr := im.Close(); closeErr != nil {
+			err = errors.Join(err, closeErr)
+			if r.engine != nil {
+				err = errors.Join(err, r.engine.Close())
+			}
+		}
+	}()
+	if verify {
+		if err := im.Verify(r.ctx); err != nil {
+			return err
+		}
+	}
+	meta, _, err := im.Meta()
 	if err != nil {
-		return found, err
+		return err
 	}
-	defer s.cancel()
-	if err := s.open(); err != nil {
-		return found, err
+	r.meta = &meta
+	l := engine.Load(r.opts.Engine)
+	if err := im.Scan(r.ctx, nil, l.Put); err != nil {
+		l.Close()
+		return fmt.Errorf("server: read image: %w", err)
 	}
-	found = append(found, fmt.Sprintf("tree: zxid 0x%x, %d nodes, digest %d", s.engine.LastZxid(), s.engine.NodeCount(), int64(s.engine.Digest())))
-	if n := s.figures.Counter("digest_mismatches_count").Value(); n > 0 {
-		err = fmt.Errorf("server: %d transactions have another digest than the tree after them", n)
+	if r.engine, err = l.Finish(); err != nil {
+		return fmt.Errorf("server: read image: %w", err)
 	}
-	return found, errors.Join(err, s.closeStorage())
+	return nil
+}
+
+// readLog applies the transactions behind the image. The log starts behind base.
+func (r *offlineReader) readLog(base proto.Zxid) error {
+	e := r.engine
+	if base > e.LastZxid() {
+		return fmt.Errorf("server: the snapshot is at 0x%x and the log starts behind 0x%x: %w", e.LastZxid(), base, wal.ErrCompacted)
+	}
+	return wal.Walk(walfs.OS{}, r.opts.LogDir, func(rec wal.Entry) error {
+		if rec.Err != nil {
+			return rec.Err
+		}
+		if err := r.ctx.Err(); err != nil {
+			return err
+		}
+		if rec.Zxid <= e.LastZxid() {
+			return nil
+		}
+		txn, err := proto.ProposalTxn(rec.Payload)
+		if err != nil {
+			return fmt.Errorf("server: replay log: %w", err)
+		}
+		res, err := e.Apply(txn, noSink{})
+		if err != nil {
+			return fmt.Errorf("server: replay log: %w", err)
+		}
+		if res.DigestMismatch {
+			r.mismatches++
+		}
+		return nil
+	})
 }

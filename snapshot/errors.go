@@ -26,6 +26,8 @@ var (
 	ErrZxidOrder = errors.New("snapshot: zxid goes backwards")
 	// ErrNoImage: there is no image yet.
 	ErrNoImage = errors.New("snapshot: no image")
+	// ErrLocked: another process has the image open.
+	ErrLocked = errors.New("snapshot: in use by another process")
 	// ErrNotRetained: there is no retained image of that zxid.
 	ErrNotRetained = errors.New("snapshot: no retained image of this zxid")
 )

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"sync"
+	"syscall"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -31,8 +32,17 @@ type Image struct {
 }
 
 // OpenImage opens the pebble database in dir (the image/ or retained/HEX/ folder of a store that no
-// process has open) without changing it, for operators' tools. Errors: ErrCorrupt, or the file system's.
+// process has open) without changing it, for operators' tools. Errors: ErrNoImage, ErrLocked, ErrCorrupt, or
+// the file system's.
 func OpenImage(fs vfs.FS, dir string, opts Options) (*Image, error) {
+	// Opening would leave pebble's lock file in a folder that holds anything else.
+	there, err := pebble.Peek(dir, fs)
+	if errors.Is(err, errNotExist) || err == nil && !there.Exists {
+		err = ErrNoImage
+	}
+	if err != nil {
+		return nil, wrap(err, "open image %s", dir)
+	}
 	opts = opts.withDefaults()
 	im, err := openImage(fs, dir, &opts, true)
 	if err != nil {
@@ -41,11 +51,34 @@ func OpenImage(fs vfs.FS, dir string, opts Options) (*Image, error) {
 	if _, ok, err := im.Meta(); err != nil || !ok {
 		err = errors.Join(err, im.Close())
 		if err == nil {
-			err = ErrNoImage
+			err = wrap(ErrNoImage, "open image %s", dir)
 		}
 		return nil, err
 	}
 	return im, nil
+}
+
+// OpenCurrent opens the current image of the store in dir, which no process may have open, without
+// changing anything. Errors: those of OpenImage; ErrCorrupt also where Open finds that a newer image had
+// been committed.
+func OpenCurrent(fs vfs.FS, dir string, opts Options) (*Image, error) {
+	s := &Store{fs: fs, dir: dir, opts: opts.withDefaults()}
+	im, err := OpenImage(fs, s.path(imageFolder), opts)
+	if err != nil && !errors.Is(err, ErrNoImage) {
+		return nil, err
+	}
+	if err == nil {
+		if s.meta, s.hasMeta, err = im.Meta(); err != nil {
+			return nil, errors.Join(err, im.Close())
+		}
+	}
+	if markErr := s.checkMark(); markErr != nil {
+		if im != nil {
+			markErr = errors.Join(markErr, im.Close())
+		}
+		return nil, markErr
+	}
+	return im, err
 }
 
 func openImage(fs vfs.FS, dir string, opts *Options, readOnly bool) (*Image, error) {
@@ -75,6 +108,9 @@ func openImage(fs vfs.FS, dir string, opts *Options, readOnly bool) (*Image, err
 			err = errors.Join(err, im.missingTables())
 		}
 		im.release()
+		if errors.Is(err, syscall.EAGAIN) {
+			err = fmt.Errorf("%w: %w", ErrLocked, err)
+		}
 		return nil, wrap(err, "open image %s", dir)
 	}
 	return im, nil

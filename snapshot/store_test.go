@@ -353,8 +353,14 @@ func TestDumpAndOpenImage(t *testing.T) {
 			t.Fatalf("dump of %s:\n%s", dir, out.String())
 		}
 	}
-	if _, err := OpenImage(fs, "store/retained/20", Options{}); err == nil {
-		t.Fatal("opened an image that is not there")
+	if _, err := OpenImage(fs, "store/retained/20", Options{}); !errors.Is(err, ErrNoImage) {
+		t.Fatalf("opening an image that is not there: %v", err)
+	}
+	if _, err := OpenImage(fs, "store", Options{}); !errors.Is(err, ErrNoImage) {
+		t.Fatalf("opening the folder above an image: %v", err)
+	}
+	if _, err := fs.Stat("store/LOCK"); err == nil {
+		t.Fatal("opening a folder without an image left a file in it")
 	}
 	if _, err := fs.Stat("store/retained/20"); err == nil || !strings.Contains(err.Error(), "not exist") {
 		t.Fatalf("reading made a folder: %v", err)

@@ -142,7 +142,7 @@ func (s *Storage) PrepareDirs() (Contents, error) {
 	if contents == ContentsJava {
 		return contents, &Error{ExitCode: ExitDataDir, Err: ErrJavaData, File: s.DataDir,
 			Message: fmt.Sprintf("data directory %s holds snapshots or logs of a Java server", s.DataDir),
-			Fix:     fmt.Sprintf("run: zabra import %s (the files stay as they are), or give an empty dataDir", s.DataDir)}
+			Fix:     fmt.Sprintf("run: zabra import %s CFG, CFG being this configuration (the files stay as they are), or give an empty dataDir", s.DataDir)}
 	}
 	return contents, asNil(s.prepare(contents == ContentsZabra))
 }

@@ -289,21 +289,34 @@ func dump(args []string) error {
 	return fmt.Errorf("%s is neither log.HEX nor snapshot.HEX of a Java server; for Zabra's own data give the folder", path)
 }
 
-// dumpDir prints a log folder or an image folder of Zabra.
+// dumpDir prints an image folder or a log folder of Zabra, or of a data directory both.
 func dumpDir(dir string) error {
-	if segments, err := filepath.Glob(filepath.Join(dir, "*.wal")); err == nil && len(segments) > 0 {
-		return wal.Walk(walfs.OS{}, dir, dumpRecord)
-	}
-	image, err := snapshot.OpenImage(vfs.Default, dir, snapshot.Options{})
-	if err != nil {
-		if nested, nestedErr := snapshot.OpenImage(vfs.Default, filepath.Join(dir, "image"), snapshot.Options{}); nestedErr == nil {
-			image, err = nested, nil
+	ours := filepath.Join(dir, config.ZabraDir)
+	found := false
+	for _, image := range []string{dir, filepath.Join(dir, "image"), filepath.Join(dir, config.ImageDir, "image"), filepath.Join(ours, config.ImageDir, "image")} {
+		im, err := snapshot.OpenImage(vfs.Default, image, snapshot.Options{})
+		if errors.Is(err, snapshot.ErrNoImage) {
+			continue
 		}
+		if err != nil {
+			return err
+		}
+		found = true
+		if err := errors.Join(im.Dump(context.Background(), os.Stdout, engine.AppendImageText), im.Close()); err != nil {
+			return err
+		}
+		break
 	}
-	if err != nil {
-		return fmt.Errorf("%s is neither a log folder (wal) nor an image folder of Zabra: %w", dir, err)
+	for _, log := range []string{dir, filepath.Join(dir, config.WALDir), filepath.Join(ours, config.WALDir)} {
+		if segments, err := filepath.Glob(filepath.Join(log, "*.wal")); err != nil || len(segments) == 0 {
+			continue
+		}
+		return wal.Walk(walfs.OS{}, log, dumpRecord)
 	}
-	return errors.Join(image.Dump(context.Background(), os.Stdout, engine.AppendImageText), image.Close())
+	if !found {
+		return fmt.Errorf("%s is neither a data directory of Zabra nor the folder of an image or of a log in one", dir)
+	}
+	return nil
 }
 
 // dumpRecord prints one place of the log, the transaction in it decoded.

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"os"
 	"os/exec"
@@ -17,6 +18,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/cespare/xxhash/v2"
 
 	"zabra.dev/zabra/server/client"
 	"zabra.dev/zabra/server/config"
@@ -162,6 +165,84 @@ func TestImportServeExport(t *testing.T) {
 	if code != 0 || !strings.Contains(dumped, "createSession") {
 		t.Fatalf("dump of the log: exit %d\n%s%s", code, dumped, errOut)
 	}
+	dumped, errOut, code = zabra(t, dir, "dump", filepath.Join(dir, "data"))
+	if code != 0 || !strings.Contains(dumped, "meta zxid=") || !strings.Contains(dumped, "createSession") {
+		t.Fatalf("dump of the data directory: exit %d\n%s%s", code, dumped, errOut)
+	}
+}
+
+// The verbs that only look leave no trace, also on what a killed server has left: they may be run by another
+// user than the server, whose files the server could not write.
+func TestLookingChangesNothing(t *testing.T) {
+	dir := t.TempDir()
+	cfg, port := writeConfig(t, dir)
+	if _, errOut, code := zabra(t, dir, "import", javaData(t), cfg); code != 0 {
+		t.Fatalf("import: exit %d\n%s", code, errOut)
+	}
+	cmd := command(t, dir, "server", cfg)
+	log, err := cmd.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	lines := bufio.NewScanner(log)
+	for lines.Scan() && !strings.Contains(lines.Text(), "binding to port") {
+	}
+	r, err := client.DialRaw(fmt.Sprintf("127.0.0.1:%d", port))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	if _, err := r.NewSession(0); err != nil {
+		t.Fatal(err)
+	}
+	if _, errOut, code := zabra(t, dir, "verify", cfg); code == 0 || !strings.Contains(errOut, "stop the server that is running") {
+		t.Fatalf("verify beside a server: exit %d\n%s", code, errOut)
+	}
+	if err := cmd.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	// What stands on the pipe must be read before Wait.
+	for lines.Scan() {
+	}
+	if err := cmd.Wait(); err == nil {
+		t.Fatal("a killed server ended well")
+	}
+	before := contents(t, filepath.Join(dir, "data"))
+	for _, args := range [][]string{{"verify", cfg}, {"export", filepath.Join(dir, "out"), cfg}, {"dump", filepath.Join(dir, "data")}} {
+		if _, errOut, code := zabra(t, dir, args...); code != 0 {
+			t.Fatalf("%s: exit %d\n%s", args[0], code, errOut)
+		}
+		if after := contents(t, filepath.Join(dir, "data")); !maps.Equal(before, after) {
+			t.Fatalf("%s changed the data from\n%v to\n%v", args[0], before, after)
+		}
+	}
+	if _, _, code := zabra(t, dir, "dump", dir); code == 0 {
+		t.Fatal("dumped a folder that is none of ours")
+	}
+	if _, err := os.Stat(filepath.Join(dir, "LOCK")); err == nil {
+		t.Fatal("dump left a lock file where no data is")
+	}
+}
+
+// contents gives a hash of each file below dir.
+func contents(t *testing.T, dir string) map[string]uint64 {
+	t.Helper()
+	sums := map[string]uint64{}
+	err := filepath.WalkDir(dir, func(path string, d os.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		b, err := os.ReadFile(path)
+		sums[path] = xxhash.Sum64(b)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return sums
 }
 
 // serveOnce runs a server until it answers, then ends it by SIGTERM, which must be clean.
