@@ -1,0 +1,313 @@
+package sim
+
+import (
+	"bytes"
+	"sort"
+
+	"github.com/cespare/xxhash/v2"
+
+	"zabra.dev/zabra/engine"
+	"zabra.dev/zabra/engine/proto"
+	"zabra.dev/zabra/quorum"
+)
+
+// A txnMark is what the checkers remember of a transaction.
+type txnMark struct {
+	zxid   quorum.Zxid
+	sum    uint64 // of the PROPOSAL packet
+	digest uint64 // of the tree after it; 0: not applied yet
+}
+
+// history is what a server's image and log amount to: the transactions behind base.
+type history struct {
+	base      quorum.Zxid // zxid of the image
+	marks     []txnMark
+	committed quorum.Zxid // the checker has seen commits up to here
+	stable    quorum.Zxid // the log has said that it is durable up to here
+}
+
+func newHistory(base quorum.Zxid) history { return history{base: base, committed: base, stable: base} }
+
+func (h *history) add(z quorum.Zxid, packet []byte) {
+	h.marks = append(h.marks, txnMark{zxid: z, sum: xxhash.Sum64(packet)})
+}
+
+// after gives the index of the first mark above z.
+func (h *history) after(z quorum.Zxid) int {
+	return sort.Search(len(h.marks), func(i int) bool { return h.marks[i].zxid > z })
+}
+
+// find gives the mark of z, nil if there is none.
+func (h *history) find(z quorum.Zxid) *txnMark {
+	if i := h.after(z) - 1; i >= 0 && h.marks[i].zxid == z {
+		return &h.marks[i]
+	}
+	return nil
+}
+
+func (h *history) setDigest(z quorum.Zxid, digest uint64) {
+	if m := h.find(z); m != nil {
+		m.digest = digest
+	}
+}
+
+func (h *history) truncate(z quorum.Zxid) {
+	h.marks = h.marks[:h.after(z)]
+	h.stable = min(h.stable, z)
+}
+
+// restart forgets the marks, to be added again behind an image.
+func (h *history) restart(base quorum.Zxid) {
+	h.base, h.marks, h.committed = base, nil, base
+}
+
+// checker watches all servers. Its log is the one history that all of them must share: what
+// any server has been told to be committed.
+type checker struct {
+	w    *world
+	log  []txnMark
+	info []txnInfo
+
+	tree   *engine.Engine // after log
+	paths  map[string][]version
+	taken  map[requestKey]quorum.Zxid // which transaction came of a request
+	served map[quorum.Epoch]*reign
+
+	// completed is the newest zxid of an operation that had to be linearizable and was answered.
+	completed quorum.Zxid
+	ops       []*op // of all clients, answered ones
+}
+
+// reign is a leadership: one server, in one life.
+type reign struct {
+	server quorum.ServerID
+	life   int
+}
+
+// txnInfo is the request behind a transaction.
+type txnInfo struct {
+	session proto.SessionID
+	cxid    int32
+	typ     proto.OpCode
+}
+
+type requestKey struct {
+	session proto.SessionID
+	cxid    int32
+}
+
+// version is a state of a path, from zxid on.
+type version struct {
+	zxid    quorum.Zxid
+	exists  bool
+	version int32
+	data    string
+}
+
+func newChecker(w *world) *checker {
+	t, err := engine.New(treeOptions)
+	if err != nil {
+		panic(err)
+	}
+	return &checker{w: w, tree: t, paths: map[string][]version{}, taken: map[requestKey]quorum.Zxid{}, served: map[quorum.Epoch]*reign{}}
+}
+
+func (c *checker) close() { c.tree.Close() }
+
+// index gives how many transactions of the common history have a zxid up to z.
+func (c *checker) index(z quorum.Zxid) int {
+	return sort.Search(len(c.log), func(i int) bool { return c.log[i].zxid > z })
+}
+
+func (c *checker) last() quorum.Zxid {
+	if len(c.log) == 0 {
+		return 0
+	}
+	return c.log[len(c.log)-1].zxid
+}
+
+// committed is told that s takes everything up to z for committed, and has applied it.
+//
+// Agreement and the committed prefix: what s has between two commits is exactly what the
+// common history has there, or its continuation.
+func (c *checker) committed(s *server, z quorum.Zxid) {
+	h := &s.hist
+	if z <= h.committed {
+		return
+	}
+	at := c.index(h.committed)
+	for i := h.after(h.committed); i < len(h.marks) && h.marks[i].zxid <= z; i++ {
+		m := &h.marks[i]
+		if at < len(c.log) {
+			if g := &c.log[at]; g.zxid != m.zxid || g.sum != m.sum {
+				c.w.fail("agreement", "server %d commits 0x%x (%x) where 0x%x (%x) is committed", s.id, m.zxid, m.sum, g.zxid, g.sum)
+			} else if g.digest != m.digest {
+				c.w.fail("digest", "server %d has 0x%x at 0x%x, others have 0x%x", s.id, m.digest, m.zxid, g.digest)
+			}
+		} else {
+			c.append(s, m)
+		}
+		at++
+	}
+	h.committed = z
+	if at < c.index(z) {
+		c.w.fail("agreement", "server %d commits up to 0x%x and has not got 0x%x", s.id, z, c.log[at].zxid)
+	}
+	c.kept("commit")
+}
+
+// append continues the common history with what s has been the first to commit.
+func (c *checker) append(s *server, m *txnMark) {
+	packet := s.packetOf(m.zxid)
+	txn, err := proto.ProposalTxn(packet)
+	if err != nil {
+		panic(err)
+	}
+	if m.zxid <= c.last() {
+		c.w.fail("agreement", "server %d commits 0x%x behind 0x%x", s.id, m.zxid, c.last())
+	}
+	sink := changeSink{}
+	res, err := c.tree.Apply(txn, &sink)
+	if err != nil {
+		panic(err)
+	}
+	if d := c.tree.Digest(); d != m.digest || res.DigestMismatch {
+		c.w.fail("digest", "server %d has 0x%x at 0x%x, want 0x%x", s.id, m.digest, m.zxid, d)
+	}
+	c.log = append(c.log, *m)
+	info := txnInfo{res.Header.SessionID, res.Header.Cxid, res.Header.Type}
+	c.info = append(c.info, info)
+	if info.cxid > 0 {
+		key := requestKey{info.session, info.cxid}
+		if before, ok := c.taken[key]; ok {
+			c.w.fail("session order", "request %d of session 0x%x is in 0x%x and in 0x%x", info.cxid, info.session, before, m.zxid)
+		}
+		c.taken[key] = m.zxid
+	}
+	for _, path := range sink {
+		v := version{zxid: m.zxid}
+		if ref := c.tree.Lookup([]byte(path)); ref != 0 {
+			var st proto.Stat
+			c.tree.Stat(ref, &st)
+			v.exists, v.version, v.data = true, st.Version, string(c.tree.Data(ref))
+		}
+		c.paths[path] = append(c.paths[path], v)
+	}
+	if info.typ == proto.OpCloseSession && c.tree.EphemeralCountOf(info.session) != 0 {
+		c.w.fail("ephemerals", "session 0x%x is closed by 0x%x and has ephemerals", info.session, m.zxid)
+	}
+	c.tree.EachEphemeralSession(func(id proto.SessionID, n int) bool {
+		if _, open := c.tree.Session(id); !open {
+			c.w.fail("ephemerals", "session 0x%x has %d ephemerals at 0x%x and is not open", id, n, m.zxid)
+		}
+		return true
+	})
+}
+
+// changeSink collects the paths that a transaction changes.
+type changeSink []string
+
+func (s *changeSink) note(path []byte) { *s = append(*s, string(bytes.Clone(path))) }
+
+func (s *changeSink) Created(path, _ []byte, _, _ proto.RawACLs, _ proto.Zxid) { s.note(path) }
+func (s *changeSink) Deleted(path, _ []byte, _, _ proto.RawACLs, _ proto.Zxid) { s.note(path) }
+func (s *changeSink) DataChanged(path []byte, _ proto.RawACLs, _ proto.Zxid)   { s.note(path) }
+
+// stateAt gives what path was after z.
+func (c *checker) stateAt(path string, z quorum.Zxid) version {
+	vs := c.paths[path]
+	if i := sort.Search(len(vs), func(i int) bool { return vs[i].zxid > z }); i > 0 {
+		return vs[i-1]
+	}
+	return version{}
+}
+
+// changedAfter gives the first change of path above z, 0 if there is none.
+func (c *checker) changedAfter(path string, z quorum.Zxid) quorum.Zxid {
+	vs := c.paths[path]
+	if i := sort.Search(len(vs), func(i int) bool { return vs[i].zxid > z }); i < len(vs) {
+		return vs[i].zxid
+	}
+	return 0
+}
+
+// imageLoaded checks the tree of an image that s has begun to use.
+func (c *checker) imageLoaded(s *server) {
+	z := s.hist.base
+	at := c.index(z)
+	if at == 0 || z > c.last() && quorum.CounterOf(z) != 0 {
+		return // of what nobody has been told to be committed yet
+	}
+	if d := s.engine.Digest(); d != c.log[at-1].digest {
+		c.w.fail("digest", "server %d loads an image of 0x%x with 0x%x, want 0x%x", s.id, z, d, c.log[at-1].digest)
+	}
+}
+
+// truncating is told that s is about to cut everything above z, which must not reach into what
+// s knows to be committed. It may hit what the leader commits in this moment without counting s,
+// for which a quorum must then be left (kept).
+func (c *checker) truncating(s *server, z quorum.Zxid) {
+	if h := &s.hist; h.committed > z && c.index(h.committed) > c.index(z) {
+		c.w.fail("committed prefix", "server %d has 0x%x committed and is told to cut at 0x%x", s.id, h.committed, z)
+	}
+}
+
+// holds tells whether s has the newest committed transaction on disk. What a flipped bit took
+// counts as there: that server knows, and does not vote.
+func (c *checker) holds(s *server) bool {
+	last := c.last()
+	if s.damaged {
+		return true
+	}
+	if s.hist.stable < last {
+		return false
+	}
+	return s.hist.base >= last || s.hist.find(last) != nil
+}
+
+// kept checks that a quorum has everything that is committed on disk: each time something is
+// committed, and each time a server has less than before. Where this does not hold, the right
+// servers need only fail.
+func (c *checker) kept(when string) {
+	if len(c.log) == 0 {
+		return
+	}
+	if !c.w.config.ContainsQuorum(func(id quorum.ServerID) bool { return c.holds(c.w.server(id)) }) {
+		c.w.fail("durability", "no quorum has the committed 0x%x on disk (%s)", c.last(), when)
+	}
+}
+
+// leads is told that s begins to serve as the leader of an epoch.
+//
+// Its history has to hold everything that is committed.
+func (c *checker) leads(s *server, epoch quorum.Epoch) {
+	if r := c.served[epoch]; r != nil {
+		c.w.fail("one leader", "servers %d and %d lead epoch %d", r.server, s.id, epoch)
+	}
+	c.served[epoch] = &reign{s.id, s.life}
+	if s.hist.committed < c.last() {
+		c.w.fail("lost write", "server %d leads epoch %d with a history up to 0x%x, committed is 0x%x", s.id, epoch, s.hist.committed, c.last())
+	}
+}
+
+// epochStored is told that s has made epoch its current epoch as a learner: it claims to have
+// everything that was committed before it.
+func (c *checker) epochStored(s *server, epoch quorum.Epoch) {
+	n := c.index(quorum.EpochStart(epoch))
+	if n == 0 || c.w.config.RoleOf(s.id) == quorum.Observer {
+		return
+	}
+	if last := c.log[n-1].zxid; s.hist.stable < last {
+		c.w.fail("epoch", "server %d stores epoch %d with 0x%x on disk, before it 0x%x was committed", s.id, epoch, s.hist.stable, last)
+	}
+}
+
+// epochFixed is told that s, as a leader, has chosen its epoch from what the servers in told
+// have accepted.
+func (c *checker) epochFixed(s *server, epoch quorum.Epoch, told map[quorum.ServerID]quorum.Epoch) {
+	for _, o := range c.w.servers {
+		if e, ok := told[o.id]; ok && e >= epoch {
+			c.w.fail("epoch", "server %d wants to lead epoch %d, server %d has told it that %d is accepted", s.id, epoch, o.id, e)
+		}
+	}
+}

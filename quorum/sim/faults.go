@@ -1,0 +1,139 @@
+package sim
+
+import (
+	"math/rand/v2"
+	"slices"
+
+	"zabra.dev/zabra/quorum"
+)
+
+// inject does a fault of the schedule.
+func (w *world) inject(f *Fault) {
+	s := w.target(f.Server)
+	w.trace(0, '*', "%v", f)
+	switch f.Kind {
+	case FaultKill:
+		s.crash(f, false)
+	case FaultPower:
+		s.crash(f, true)
+	case FaultStorm:
+		for _, s := range w.servers {
+			g := *f
+			g.Rand += uint64(s.id)
+			s.crash(&g, true)
+		}
+	case FaultPause:
+		s.pausedUntil = max(s.pausedUntil, w.now+f.For)
+	case FaultIsolate, FaultDeaf, FaultMute:
+		for _, o := range w.servers {
+			if o != s && f.Kind != FaultMute {
+				w.cutFor(f, o.id, s.id)
+			}
+			if o != s && f.Kind != FaultDeaf {
+				w.cutFor(f, s.id, o.id)
+			}
+		}
+	case FaultCut:
+		w.cutFor(f, f.Server, f.Peer)
+	case FaultSplit:
+		for _, a := range w.servers {
+			for _, b := range w.servers {
+				if slices.Contains(f.Set, a.id) != slices.Contains(f.Set, b.id) {
+					w.cutFor(f, a.id, b.id)
+				}
+			}
+		}
+	case FaultBreak:
+		w.breakLinks(s, f.Rand)
+	case FaultClients:
+		s.dropClients()
+	case FaultSlowDisk:
+		s.slow++
+		w.until(f, func() { s.slow-- })
+	case FaultFailSync:
+		s.failSyncs = 1
+	case FaultFullDisk:
+		s.mem.SetCapacity(max(1, s.mem.UsedBytes()))
+		s.full++
+		w.until(f, func() {
+			if s.full--; s.full == 0 {
+				s.mem.SetCapacity(0)
+			}
+		})
+	case FaultRot:
+		s.rot(f.Rand)
+	case FaultSpike:
+		w.spikes++
+		w.until(f, func() { w.spikes-- })
+	case FaultClientDies:
+		w.clients[f.Rand].die()
+	}
+}
+
+// target is the server that a fault is for.
+func (w *world) target(id quorum.ServerID) *server {
+	if id != 0 {
+		return w.server(id)
+	}
+	best := w.servers[0]
+	epoch := quorum.Epoch(-1)
+	for _, s := range w.servers {
+		if s.up && s.leader != nil && s.leader.Epoch() > epoch {
+			best, epoch = s, s.leader.Epoch()
+		}
+	}
+	return best
+}
+
+func (w *world) cutFor(f *Fault, from, to quorum.ServerID) {
+	w.cut(from, to, 1)
+	w.until(f, func() { w.cut(from, to, -1) })
+}
+
+// until ends a fault in its time, unless all have been ended before.
+func (w *world) until(f *Fault, end func()) {
+	w.after(f.For, func() {
+		if !w.quiet {
+			end()
+		}
+	})
+}
+
+// breakLinks breaks each link of s with a chance of one half. Of a broken one either end, or
+// both, see nothing of it until they send.
+func (w *world) breakLinks(s *server, seed uint64) {
+	rng := rand.New(rand.NewPCG(seed, 1))
+	for _, l := range slices.Clone(w.links) {
+		if (l.ends[0].s != s && l.ends[1].s != s) || rng.IntN(2) == 0 {
+			continue
+		}
+		seen := 1 + rng.IntN(3) // bits: which ends see it
+		for side := range l.ends {
+			e := &l.ends[side]
+			if seen&(1<<side) != 0 && e.alive() {
+				e.inbox = append(e.inbox, frame{fin: true})
+				e.s.post(func() { e.s.readLink(l, side) })
+			}
+			if seen&(1<<side) == 0 {
+				e.flight = nil
+			}
+		}
+	}
+}
+
+// heal ends all faults: nothing is cut, every server runs, on a good disk.
+func (w *world) heal() {
+	w.quiet, w.spikes = true, 0
+	for _, s := range w.servers {
+		s.pausedUntil, s.slow, s.failSyncs, s.full = w.now, 0, 0, 0
+		s.mem.SetCapacity(0)
+	}
+	for from := range w.servers {
+		for to := range w.servers {
+			a, b := w.servers[from].id, w.servers[to].id
+			if k := w.cuts[w.cutIndex(a, b)]; k > 0 {
+				w.cut(a, b, -k)
+			}
+		}
+	}
+}

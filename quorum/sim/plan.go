@@ -1,0 +1,270 @@
+package sim
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"time"
+
+	"zabra.dev/zabra/quorum"
+	"zabra.dev/zabra/quorum/zab"
+)
+
+// plan is what the seed decides before the run: the ensemble, its settings, and the schedule of
+// faults.
+type plan struct {
+	config    *quorum.Config
+	clients   int
+	timing    zab.Timing
+	features  []quorum.Features // by server id - 1
+	forceSnap bool
+	oldImages bool // learners get the newest image on disk, not the tree as it is
+
+	delayMin, delayMax time.Duration // of packets
+	syncMin, syncMax   time.Duration // of a sync of the log
+	sectorBytes        int
+	imageEvery         int // transactions between images
+	windowAtBoot       int // transactions that a start takes into the window
+	logFactor          int // History gives no log on disk when below 0
+	drift              []float64
+
+	end     time.Duration // faults stop
+	victims []quorum.ServerID
+	faults  []Fault
+}
+
+func (p *plan) String() string {
+	voters, observers := 0, 0
+	for i := range p.config.Members {
+		if p.config.Members[i].Role == quorum.Participant {
+			voters++
+		} else {
+			observers++
+		}
+	}
+	rule := "majority"
+	if p.config.Hierarchical {
+		rule = "groups"
+	}
+	return fmt.Sprintf("%d voters (%s), %d observers, %d clients, initLimit %d, syncLimit %d, delay %v-%v, sync %v-%v, sectors of %d, image every %d, faults until %v",
+		voters, rule, observers, p.clients, p.timing.InitLimit, p.timing.SyncLimit, p.delayMin, p.delayMax, p.syncMin, p.syncMax, p.sectorBytes, p.imageEvery, p.end)
+}
+
+const (
+	us = time.Microsecond
+	ms = time.Millisecond
+)
+
+func newPlan(seed int64) *plan {
+	rng := rngFor(seed, rngPlan)
+	pick := func(weights ...int) int {
+		sum := 0
+		for _, n := range weights {
+			sum += n
+		}
+		x := rng.IntN(sum)
+		for i, n := range weights {
+			if x < n {
+				return i
+			}
+			x -= n
+		}
+		panic("unreachable")
+	}
+	p := &plan{
+		timing:       zab.Timing{Tick: 100 * ms, InitLimit: 4 + rng.IntN(5), SyncLimit: 2 + rng.IntN(3)},
+		clients:      2 + rng.IntN(4),
+		delayMin:     50 * us,
+		delayMax:     []time.Duration{200 * us, ms, 5 * ms}[pick(3, 5, 2)],
+		syncMin:      50 * us,
+		syncMax:      []time.Duration{200 * us, 2 * ms, 20 * ms}[pick(3, 5, 2)],
+		sectorBytes:  []int{512, 4096, 64}[pick(6, 3, 1)],
+		imageEvery:   5 + rng.IntN(60),
+		windowAtBoot: []int{0, 3, 20, 1000}[rng.IntN(4)],
+		logFactor:    []int{0, -1}[pick(5, 1)],
+		forceSnap:    rng.IntN(12) == 0,
+		oldImages:    rng.IntN(2) == 0,
+		end:          time.Duration(1500+rng.IntN(2000)) * ms,
+	}
+	voters, observers := []int{3, 5, 4, 2, 1}[pick(14, 4, 1, 1, 1)], pick(7, 3, 1)
+	p.config = newConfig(rng, voters, observers)
+	n := voters + observers
+	mixed := pick(7, 2, 1)
+	for range n {
+		f := quorum.AllFeatures
+		if mixed == 1 || mixed == 2 && rng.IntN(2) == 0 {
+			f = 0
+		}
+		p.features = append(p.features, f)
+		p.drift = append(p.drift, 0.9+0.2*rng.Float64())
+	}
+	for len(p.victims) < (voters-1)/2 {
+		if v := quorum.ServerID(1 + rng.IntN(voters)); !slices.Contains(p.victims, v) {
+			p.victims = append(p.victims, v)
+		}
+	}
+	p.schedule(rngFor(seed, rngFaults), voters, n)
+	return p
+}
+
+func newConfig(rng *rand.Rand, voters, observers int) *quorum.Config {
+	var members []quorum.Member
+	for i := 1; i <= voters+observers; i++ {
+		m := quorum.Member{
+			ID:            int64(i),
+			QuorumAddrs:   []quorum.Addr{{Host: "127.0.0.1", Port: 2000 + i}},
+			ElectionAddrs: []quorum.Addr{{Host: "127.0.0.1", Port: 3000 + i}},
+		}
+		if i > voters {
+			m.Role = quorum.Observer
+		}
+		members = append(members, m)
+	}
+	var groups []quorum.Group
+	if voters == 5 && rng.IntN(4) == 0 {
+		groups = []quorum.Group{{ID: 1, Members: []int64{1, 2, 3}}, {ID: 2, Members: []int64{4}}, {ID: 3, Members: []int64{5}}}
+	}
+	config, err := quorum.NewConfig(0, members, groups, nil)
+	if err != nil {
+		panic(err)
+	}
+	return config
+}
+
+// FaultKind names a kind of fault.
+type FaultKind uint8
+
+// The faults. Where Server is 0 the leader of the newest epoch is meant, or server 1 if there is
+// none.
+const (
+	FaultKill       FaultKind = iota + 1 // the process dies; the machine and its page cache live
+	FaultPower                           // the machine loses power: what was not synced is lost at random
+	FaultPause                           // the process stands still
+	FaultIsolate                         // nothing passes between Server and the others
+	FaultDeaf                            // nothing reaches Server
+	FaultMute                            // nothing leaves Server
+	FaultCut                             // nothing passes from Server to Peer
+	FaultSplit                           // nothing passes between the servers in Set and the others
+	FaultBreak                           // connections of Server's quorum port break, at one or both ends
+	FaultClients                         // clients of Server lose their connections
+	FaultSlowDisk                        // syncs of Server take long
+	FaultFailSync                        // the next sync of Server fails
+	FaultFullDisk                        // the disk of Server is full
+	FaultRot                             // a bit flips on the disk of Server, one of the victims
+	FaultSpike                           // all packets take long
+	FaultClientDies                      // a client goes away for good
+	FaultStorm                           // all servers lose power
+)
+
+var faultNames = [...]string{"", "kill", "power", "pause", "isolate", "deaf", "mute", "cut", "split", "break",
+	"clients", "slow-disk", "fail-sync", "full-disk", "rot", "spike", "client-dies", "storm"}
+
+func (k FaultKind) String() string { return faultNames[k] }
+
+// A Fault is one entry of a schedule.
+type Fault struct {
+	At     time.Duration
+	Kind   FaultKind
+	Server quorum.ServerID
+	Peer   quorum.ServerID   // FaultCut
+	Set    []quorum.ServerID // FaultSplit
+	For    time.Duration     // how long it lasts; of a crash, until the server starts again
+	Mid    int               // crashes: after how many operations of its disk, in the middle of a write; 0: at once
+	Keep   int               // FaultPower: percentage of what was not synced that survives
+	Rand   uint64            // for what else has to be chosen
+}
+
+func (f *Fault) String() string {
+	var s strings.Builder
+	fmt.Fprintf(&s, "%v %v", f.At, f.Kind)
+	switch f.Kind {
+	case FaultSplit:
+		fmt.Fprintf(&s, " %v", f.Set)
+	case FaultCut:
+		fmt.Fprintf(&s, " %d to %d", f.Server, f.Peer)
+	case FaultSpike, FaultStorm:
+	case FaultClientDies:
+		fmt.Fprintf(&s, " %d", f.Rand)
+	default:
+		if f.Server == 0 {
+			s.WriteString(" the leader")
+		} else {
+			fmt.Fprintf(&s, " %d", f.Server)
+		}
+	}
+	if f.For != 0 {
+		fmt.Fprintf(&s, " for %v", f.For)
+	}
+	if f.Mid != 0 {
+		fmt.Fprintf(&s, ", at disk operation %d", f.Mid)
+	}
+	if f.Kind == FaultPower || f.Kind == FaultStorm {
+		fmt.Fprintf(&s, ", keeping %d%%", f.Keep)
+	}
+	return s.String()
+}
+
+// schedule makes the faults. Each seed has a mood: some are calm, some have one kind of fault
+// much more often than others, for it is the unlikely combinations of a few that matter.
+func (p *plan) schedule(rng *rand.Rand, voters, n int) {
+	weights := []int{0, 6, 6, 3, 3, 2, 2, 2, 4, 4, 2, 2, 1, 1, 1, 1, 1, 1}
+	if rng.IntN(2) == 0 {
+		weights[1+rng.IntN(len(weights)-1)] += 20
+	}
+	sum := 0
+	for _, x := range weights {
+		sum += x
+	}
+	count := rng.IntN(14)
+	for range count {
+		x, kind := rng.IntN(sum), FaultKind(0)
+		for x >= weights[kind] {
+			x -= weights[kind]
+			kind++
+		}
+		f := Fault{
+			At:     300*ms + time.Duration(rng.Int64N(int64(p.end-300*ms))),
+			Kind:   kind,
+			Server: quorum.ServerID(1 + rng.IntN(n)),
+			For:    []time.Duration{10 * ms, 100 * ms, 400 * ms, 1000 * ms}[rng.IntN(4)],
+			Rand:   rng.Uint64(),
+		}
+		f.For += time.Duration(rng.Int64N(int64(f.For)))
+		if rng.IntN(2) == 0 {
+			f.Server = 0
+		}
+		switch kind {
+		case FaultKill, FaultPower, FaultStorm:
+			if rng.IntN(2) == 0 {
+				f.Mid = 1 + rng.IntN(6)
+			}
+			f.Keep = []int{0, 50, 90, 100}[rng.IntN(4)]
+		case FaultCut:
+			if f.Server == 0 {
+				f.Server = 1
+			}
+			f.Peer = quorum.ServerID(1 + rng.IntN(n))
+			if f.Peer == f.Server {
+				f.Peer = 1 + f.Peer%quorum.ServerID(n)
+			}
+		case FaultSplit:
+			for id := 1; id <= n; id++ {
+				if rng.IntN(2) == 0 {
+					f.Set = append(f.Set, quorum.ServerID(id))
+				}
+			}
+		case FaultRot:
+			if len(p.victims) == 0 {
+				continue
+			}
+			f.Server, f.For = p.victims[rng.IntN(len(p.victims))], 0
+		case FaultBreak, FaultClients, FaultFailSync:
+			f.For = 0
+		case FaultClientDies:
+			f.Rand, f.For = uint64(rng.IntN(p.clients)), 0
+		}
+		p.faults = append(p.faults, f)
+	}
+	slices.SortStableFunc(p.faults, func(a, b Fault) int { return int(a.At - b.At) })
+}
