@@ -90,6 +90,43 @@ func ParseQuota(data []byte) QuotaValues {
 	return v
 }
 
+// ValidQuota tells whether Java's servers can read the text: every pair has a key and a value, and the
+// value is a number or, as in "count==1", empty. A request that a quota with another text applies to
+// fails there with MarshallingError.
+func ValidQuota(data []byte) bool {
+	for first := true; len(data) > 0; first = false {
+		pair := data
+		if i := bytes.IndexAny(data, ",;"); i >= 0 {
+			pair, data = data[:i], data[i+1:]
+		} else {
+			data = nil
+		}
+		if len(pair) == 0 {
+			// Only a separator at the very start makes a pair without text.
+			if first {
+				return false
+			}
+			continue
+		}
+		_, rest, ok := bytes.Cut(pair, []byte{'='})
+		if !ok || len(rest) == 0 {
+			return false
+		}
+		text, _, _ := bytes.Cut(rest, []byte{'='})
+		if len(text) == 0 {
+			// Empty parts at the end do not count as parts.
+			if len(bytes.Trim(rest, "=")) == 0 {
+				return false
+			}
+			continue
+		}
+		if _, err := strconv.ParseInt(string(text), 10, 64); err != nil {
+			return false
+		}
+	}
+	return true
+}
+
 // eachQuotaPair calls f with each key=number of the text. Pairs are separated by runs of
 // commas and semicolons, and what follows a second "=" does not count.
 func eachQuotaPair(data []byte, f func(key []byte, n int64)) {

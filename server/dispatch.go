@@ -181,7 +181,8 @@ func (c *clientConn) request(frame []byte, b *batch, nowNs int64) bool {
 		}
 	case proto.OpCreate, proto.OpCreate2, proto.OpCreateContainer, proto.OpCreateTTL, proto.OpDelete, proto.OpSetData,
 		proto.OpSetACL, proto.OpMulti, proto.OpReconfig:
-		if s.opts.EagerACLCheck {
+		// A standalone server of Java's has no eager check either.
+		if s.opts.EagerACLCheck && s.replica.ens != nil {
 			if code := prep.EagerCheck(s.engine, s.auth, op, body, c.identities, nil); code != proto.OK {
 				c.reply(xid, op, 0, code, nowNs)
 				return true

@@ -8,6 +8,7 @@ import (
 	"math/rand"
 	"time"
 
+	"zabra.dev/zabra/engine"
 	"zabra.dev/zabra/engine/proto"
 	"zabra.dev/zabra/quorum"
 	"zabra.dev/zabra/quorum/election"
@@ -47,6 +48,8 @@ type ensemble struct {
 	durable     quorum.Zxid // last told to the machine
 	committed   quorum.Zxid // up to where the tree may be
 	serving     bool
+	received    *engine.Engine // a tree of the leader's that has not taken the place of ours yet
+	unlogged    []unloggedProposal
 	needSnap    bool // the next learner must not offer its own history
 
 	forwarded  forwardQueue
@@ -130,6 +133,7 @@ func (e *ensemble) start() error {
 // stop ends links and ports. The replica goroutine has ended before.
 func (e *ensemble) stop() error {
 	e.closeLinks()
+	e.dropReceived()
 	if e.port == nil {
 		return nil
 	}
@@ -281,6 +285,9 @@ func (e *ensemble) linkClosed(id zab.LinkID, err error) {
 		return
 	}
 	delete(e.links, id)
+	if e.learner != nil {
+		e.r.srv.log.Warn("Connection to the leader ended", "err", err)
+	}
 	if e.leader != nil {
 		e.r.srv.log.Warn(fmt.Sprintf("******* GOODBYE %d ********", id), "err", err)
 	}

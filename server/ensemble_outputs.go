@@ -66,13 +66,23 @@ func (e *ensemble) do(o *zab.Output) bool {
 			s.log.Warn("Closing connection to peer", "err", o.Reason)
 		}
 	case zab.OutAppend:
-		e.append(o.Zxid, o.Data)
+		if o.Unlogged {
+			e.keepUnlogged(o.Zxid, o.Data)
+		} else {
+			e.append(o.Zxid, o.Data)
+		}
 	case zab.OutTruncateLog:
 		e.truncate(o.Zxid)
 	case zab.OutReceiveTree:
 		e.receiveTree(o.Link, o.Zxid)
+	case zab.OutTakeSnapshot:
+		e.takeSnapshot(o.Zxid)
 	case zab.OutCommit:
-		e.commit(o.Zxid)
+		if e.received != nil {
+			e.applyReceived(o.Zxid)
+		} else {
+			e.commit(o.Zxid)
+		}
 	case zab.OutServe:
 		e.serve(o.Epoch)
 	case zab.OutGiveUp:
@@ -176,6 +186,7 @@ func (e *ensemble) giveUp(reason error, needSnap bool) {
 	e.life++
 	e.closeLinks()
 	e.leader, e.learner = nil, nil
+	e.dropReceived()
 	e.dropClients()
 	if err := r.wal.Sync(); err != nil {
 		s.fatal(err)

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -8,6 +9,7 @@ import (
 
 	"zabra.dev/zabra/engine"
 	"zabra.dev/zabra/engine/jute"
+	"zabra.dev/zabra/engine/proto"
 	"zabra.dev/zabra/quorum"
 	"zabra.dev/zabra/quorum/zab"
 	"zabra.dev/zabra/snapshot/javadata"
@@ -103,7 +105,7 @@ func (e *ensemble) streamSnap(id zab.LinkID) {
 		if err := javadata.ExportTree(tree, w); err != nil {
 			return 0, err
 		}
-		w.buf = jute.AppendString(w.buf, quorum.SnapSignature)
+		w.buf = append(w.buf, snapSignature...)
 		return zxid, w.flush()
 	})
 }
@@ -128,8 +130,7 @@ func (w *linkWriter) flush() error {
 	return w.l.link.SendWait(b)
 }
 
-// receiveTree takes the tree behind a SNAP packet: it becomes the image, the log begins anew behind it,
-// and everything older goes, so that nothing abandoned can come back (storage formats, section 6.1).
+// receiveTree reads the tree behind a SNAP packet into memory, beside the replica.
 func (e *ensemble) receiveTree(id zab.LinkID, zxid quorum.Zxid) {
 	l, life, s := e.links[id], e.life, e.r.srv
 	if l == nil {
@@ -149,11 +150,33 @@ func (e *ensemble) receiveTree(id zab.LinkID, zxid quorum.Zxid) {
 		var tree *engine.Engine
 		err := l.link.ReceiveTree(func(r io.Reader) ([]byte, error) {
 			t, rest, err := javadata.LoadTree(&progressReader{r: r, tell: progress}, "snapshot stream", zxid, opts)
+			if err != nil {
+				return nil, err
+			}
 			tree = t
-			return rest, err
+			return readSignature(r, rest)
 		})
 		e.r.post(func(*replica) { e.treeReceived(life, id, zxid, tree, err) })
 	})
+}
+
+// snapSignature is what stands behind a tree.
+var snapSignature = jute.AppendString(nil, quorum.SnapSignature)
+
+// readSignature checks the signature at the start of rest, and of r behind it, and returns what is left of
+// rest.
+func readSignature(r io.Reader, rest []byte) ([]byte, error) {
+	if missing := len(snapSignature) - len(rest); missing > 0 {
+		have := len(rest)
+		rest = append(rest, make([]byte, missing)...)
+		if _, err := io.ReadFull(r, rest[have:]); err != nil {
+			return nil, err
+		}
+	}
+	if !bytes.HasPrefix(rest, snapSignature) {
+		return nil, fmt.Errorf("server: the snapshot stream ends with another signature: %q", rest[:len(snapSignature)])
+	}
+	return rest[len(snapSignature):], nil
 }
 
 // progressReader tells every so often that bytes keep coming.
@@ -174,30 +197,81 @@ func (p *progressReader) Read(b []byte) (int, error) {
 
 func (e *ensemble) treeReceived(life uint64, id zab.LinkID, zxid quorum.Zxid, tree *engine.Engine, err error) {
 	s := e.r.srv
-	if err == nil && life == e.life {
-		e.r.ckpt.abandon()
-		err = e.r.ckpt.replace(s, tree)
+	if err != nil {
+		s.log.Error("Receiving the snapshot of the leader failed", "err", err)
 	}
-	if err == nil && life == e.life {
-		err = e.r.wal.Reset(zxid)
-	}
-	if err == nil && life == e.life {
-		_, err = e.r.ckpt.store.Purge(0)
-	}
-	if err != nil || life != e.life {
-		s.log.Error("Taking the snapshot of the leader failed", "err", err)
+	if life != e.life {
 		if tree != nil {
-			err = errors.Join(err, tree.Close())
-		}
-		if life == e.life {
-			e.step(zab.Input{Kind: zab.InTreeInstalled, Link: id, Zxid: zxid, OK: false, Err: err})
-			e.endTurn()
+			_ = tree.Close()
 		}
 		return
 	}
-	e.install(tree, zxid)
-	e.step(zab.Input{Kind: zab.InTreeInstalled, Link: id, Zxid: zxid, OK: true})
+	if err == nil {
+		e.received = tree
+	}
+	e.step(zab.Input{Kind: zab.InTreeReceived, Link: id, Zxid: zxid, OK: err == nil, Err: err})
 	e.endTurn()
+}
+
+// keepUnlogged keeps a proposal that belongs to the tree that is being received.
+func (e *ensemble) keepUnlogged(zxid quorum.Zxid, packet []byte) {
+	e.unlogged = append(e.unlogged, unloggedProposal{zxid, bytes.Clone(packet)})
+}
+
+// applyReceived applies what has been committed on top of the received tree.
+func (e *ensemble) applyReceived(zxid quorum.Zxid) {
+	n := 0
+	for ; n < len(e.unlogged) && e.unlogged[n].zxid <= zxid; n++ {
+		txn, err := proto.ProposalTxn(e.unlogged[n].packet)
+		if err == nil {
+			_, err = e.received.Apply(txn, noSink{})
+		}
+		if err != nil {
+			// The tree is not of this server's making: it is dropped, and the next role asks for another.
+			e.step(zab.Input{Kind: zab.InResign, Err: err})
+			return
+		}
+	}
+	e.unlogged = append(e.unlogged[:0], e.unlogged[n:]...)
+}
+
+// takeSnapshot makes the received tree the image, in place of everything that was here before, so that
+// nothing abandoned can come back (storage formats, section 6.1): the image says that the log begins
+// anew behind it, and a crash before it does is made good by recovery.
+func (e *ensemble) takeSnapshot(zxid quorum.Zxid) {
+	r, s, tree := e.r, e.r.srv, e.received
+	if tree.LastZxid() < zxid {
+		tree.SetLastZxid(zxid)
+	}
+	r.ckpt.abandon()
+	err := r.ckpt.replace(s, tree)
+	if err == nil {
+		err = r.wal.Reset(zxid)
+	}
+	if err == nil {
+		_, err = r.ckpt.store.Purge(0)
+	}
+	if err != nil {
+		s.fatal(fmt.Errorf("server: snapshot of the leader: %w", err))
+		return
+	}
+	e.received, e.unlogged = nil, nil
+	e.install(tree, zxid)
+	e.step(zab.Input{Kind: zab.InSnapshotTaken})
+}
+
+// dropReceived forgets a tree that never became this server's.
+func (e *ensemble) dropReceived() {
+	if e.received != nil {
+		_ = e.received.Close()
+	}
+	e.received, e.unlogged = nil, nil
+}
+
+// An unloggedProposal follows a tree that is being received.
+type unloggedProposal struct {
+	zxid   quorum.Zxid
+	packet []byte
 }
 
 // install makes tree this server's tree; log and image end at zxid.

@@ -49,7 +49,8 @@ func (s *Server) Gauges() []metrics.Gauge {
 		g("packets_received", float64(info.Received)), g("packets_sent", float64(info.Sent)),
 		g("num_alive_connections", float64(info.Connections)), g("outstanding_requests", float64(info.Outstanding)),
 		g("uptime", float64(s.nowMs())), g("znode_count", float64(info.NodeCount)), g("watch_count", float64(watches)),
-		g("ephemerals_count", float64(ephemerals)), g("approximate_data_size", float64(dataBytes)),
+		g("ephemerals_count", float64(ephemerals)), // Java counts the root under both of its names.
+		g("approximate_data_size", float64(dataBytes+1)),
 		g("global_sessions", float64(sessions)), g("local_sessions", 0),
 		g("open_file_descriptor_count", float64(open)), g("max_file_descriptor_count", float64(most)),
 		g("connection_drop_probability", 0),
@@ -81,7 +82,7 @@ const (
 
 // noteZxid keeps the digest of the tree every so often. The caller holds all gates.
 func (s *Server) noteZxid(zxid proto.Zxid) {
-	if zxid%digestInterval != 0 || !s.opts.Engine.Digest {
+	if zxid%digestInterval != 0 {
 		return
 	}
 	if len(s.digestLog) == digestLogMax {

@@ -30,8 +30,18 @@ func (c *clientConn) serveRead(xid int32, op proto.OpCode, body []byte, received
 	}
 	out, start := beginFrame(c.outBuffer())
 	c.out = proto.AppendReplyHeader(out, xid, zxid, proto.OK)
-	if code := c.readBody(op, body); code != proto.OK {
-		c.out = proto.AppendReplyHeader(c.out[:start+4], xid, zxid, code)
+	var code proto.ErrCode
+	keepBody := false
+	if op == proto.OpMultiRead {
+		code, keepBody = c.multiRead(body)
+	} else {
+		code = c.readBody(op, body)
+	}
+	if code != proto.OK {
+		if !keepBody {
+			c.out = c.out[:start+4+proto.ReplyHeaderBytes]
+		}
+		jute.PutInt32(c.out[start+4+proto.ReplyHeaderBytes-4:], int32(code))
 	}
 	c.out = endFrame(c.out, start)
 	c.replied(xid, op, zxid, receivedNs, len(c.out)-start, &c.loop.readLatency)
@@ -65,8 +75,6 @@ func (c *clientConn) readBody(op proto.OpCode, body []byte) proto.ErrCode {
 		}
 		c.out = jute.AppendBuffer(c.out, path)
 		return proto.OK
-	case proto.OpMultiRead:
-		return c.multiRead(body)
 	case proto.OpCheckWatches, proto.OpRemoveWatches:
 		return c.watcherRequest(op, body)
 	case proto.OpAddWatch:
@@ -163,24 +171,49 @@ func (c *clientConn) getACL(body []byte) proto.ErrCode {
 	return proto.OK
 }
 
-// multiRead answers each operation for itself (client protocol, section 6.5).
-func (c *clientConn) multiRead(body []byte) proto.ErrCode {
-	// A first pass makes sure of the whole request, so that a bad one leaves nothing behind.
+// multiRead answers each operation for itself (client protocol, section 6.5). Of a request that does not
+// decode, or mixes reads and writes, nothing is answered; one of writes alone, or with a null path, fails
+// with the results so far behind the error.
+func (c *clientConn) multiRead(body []byte) (code proto.ErrCode, keepBody bool) {
+	// A first pass makes sure of the whole request.
 	d := c.decodeBody(body)
+	reads, writes := 0, 0
 	for {
 		var h proto.MultiHeader
 		h.Decode(&d)
 		if d.Err() != nil {
-			return proto.ErrMarshalling
+			return proto.ErrMarshalling, false
 		}
 		if h.Done {
 			break
 		}
-		var r proto.PathWatch
-		r.Decode(&d)
-		if d.Err() != nil || r.Path == nil || (h.Type != proto.OpGetData && h.Type != proto.OpGetChildren) {
-			return proto.ErrMarshalling
+		switch h.Type {
+		case proto.OpGetData, proto.OpGetChildren:
+			var r proto.PathWatch
+			r.Decode(&d)
+			reads++
+		case proto.OpCreate, proto.OpCreate2, proto.OpCreateContainer, proto.OpCreateTTL:
+			var r proto.CreateRequest
+			r.Decode(&d, h.Type)
+			writes++
+		case proto.OpDelete, proto.OpCheck:
+			var r proto.PathVersion
+			r.Decode(&d)
+			writes++
+		case proto.OpSetData:
+			var r proto.SetDataRequest
+			r.Decode(&d)
+			writes++
+		default:
+			return proto.ErrMarshalling, false
 		}
+		if d.Err() != nil || reads > 0 && writes > 0 {
+			return proto.ErrMarshalling, false
+		}
+	}
+	if writes > 0 {
+		c.out = proto.MultiDone.Append(c.out)
+		return proto.ErrMarshalling, true
 	}
 	d = c.decodeBody(body)
 	for {
@@ -188,20 +221,18 @@ func (c *clientConn) multiRead(body []byte) proto.ErrCode {
 		h.Decode(&d)
 		if h.Done {
 			c.out = proto.MultiDone.Append(c.out)
-			return proto.OK
+			return proto.OK, true
 		}
 		var r proto.PathWatch
 		r.Decode(&d)
+		if r.Path == nil {
+			c.out = proto.MultiDone.Append(c.out)
+			return proto.ErrMarshalling, true
+		}
 		r.Watch = false
 		start := len(c.out)
 		c.out = proto.MultiHeader{Type: h.Type}.Append(c.out)
-		code := proto.OK
-		if h.Type == proto.OpGetData {
-			code = c.readNode(proto.OpGetData, r)
-		} else {
-			code = c.readNode(proto.OpGetChildren, r)
-		}
-		if code != proto.OK {
+		if code := c.readNode(h.Type, r); code != proto.OK {
 			c.out = proto.MultiHeader{Type: proto.OpError, Err: code}.Append(c.out[:start])
 			c.out = jute.AppendInt32(c.out, int32(code))
 		}

@@ -53,6 +53,9 @@ func recoverData(s *Server) (_ *recovered, err error) {
 		return nil, err
 	}
 	s.figures.Summary("startup_snap_load_time").Add(time.Since(began).Milliseconds())
+	if err = beginLog(s, rec.store, r.wal); err != nil {
+		return nil, err
+	}
 	if err = replay(s, rec.engine, r.wal); err != nil {
 		return nil, err
 	}
@@ -60,6 +63,20 @@ func recoverData(s *Server) (_ *recovered, err error) {
 	s.log.Info(fmt.Sprintf("Snapshot loaded in %d ms, highest zxid is 0x%x, digest is %d",
 		time.Since(began).Milliseconds(), rec.engine.LastZxid(), int64(rec.engine.Digest())))
 	return rec, nil
+}
+
+// imageBeginsLog in an image's metadata says that it replaced a history: the log has to begin anew behind it.
+const imageBeginsLog = "begins log"
+
+// beginLog empties a log of the history that the image replaced, which a crash has kept from being done at
+// once.
+func beginLog(s *Server, store *snapshot.Store, w *wal.WAL) error {
+	meta, ok := store.Meta()
+	if !ok || string(meta.App) != imageBeginsLog || w.BaseZxid() == meta.Zxid {
+		return nil
+	}
+	s.log.Warn(fmt.Sprintf("The log is of a history that the snapshot at 0x%x replaced, and begins anew", meta.Zxid))
+	return w.Reset(meta.Zxid)
 }
 
 // openLog opens the log, whose lock also keeps a second server off the data.

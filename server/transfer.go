@@ -288,7 +288,7 @@ func (k *checkpointer) replace(s *Server, e *engine.Engine) (err error) {
 			return errors.Join(err, w.Abort())
 		}
 	}
-	meta := snapshot.Meta{Zxid: c.Zxid(), Digest: c.Digest(), Records: w.Stats().Records, TakenAtMs: s.wallMs()}
+	meta := snapshot.Meta{Zxid: c.Zxid(), Digest: c.Digest(), Records: w.Stats().Records, TakenAtMs: s.wallMs(), App: []byte(imageBeginsLog)}
 	if err := w.Commit(meta); err != nil {
 		c.Abort()
 		return errors.Join(err, w.Abort())

@@ -17,6 +17,9 @@ func (p *Preparer) checkQuota(path []byte, bytes, count int64) proto.ErrCode {
 	if !ok || q.Stats == 0 {
 		return proto.OK
 	}
+	if !engine.ValidQuota(p.tree.Data(q.Limits)) || !engine.ValidQuota(p.tree.Data(q.Stats)) {
+		return proto.ErrMarshalling
+	}
 	limits := engine.ParseQuota(p.tree.Data(q.Limits))
 	usage := engine.ParseQuota(p.tree.Data(q.Stats))
 	exceeded := func(limit, have, more int64) bool { return limit > -1 && more != 0 && have+more > limit }
