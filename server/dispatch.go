@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"time"
 
-	"zabra.dev/zabra/engine/auth"
 	"zabra.dev/zabra/engine/jute"
 	"zabra.dev/zabra/engine/prep"
 	"zabra.dev/zabra/engine/proto"
@@ -16,8 +15,13 @@ func (s *Server) Opened(np netpoll.Conn) bool {
 	if !s.admitAddress(np.RemoteAddr().Addr()) {
 		return false
 	}
+	identities, ok := s.firstIdentities(np)
+	if !ok {
+		s.addresses.release(np.RemoteAddr().Addr())
+		return false
+	}
 	l := s.loops[np.Loop().Index()]
-	c := &clientConn{np: np, loop: l, openedAtMs: s.wallMs(), identities: []proto.Identity{auth.IPIdentity(np.RemoteAddr().Addr())}}
+	c := &clientConn{np: np, loop: l, openedAtMs: s.wallMs(), identities: identities}
 	c.lastHeardMs.Store(s.nowMs())
 	np.SetContext(c)
 	l.gate.Lock()

@@ -138,7 +138,9 @@ func (s *Server) collect() {
 	c.log = log
 	net := s.np.Stats()
 	s.figures.Counter("connection_rejected").Add(int64(net.RefusedConns - c.refused))
-	s.figures.Counter("unsuccessful_handshake").Add(int64(net.TLSHandshakeErrors - c.handshakeErrors))
+	failed := int64(net.TLSHandshakeErrors - c.handshakeErrors)
+	s.figures.Counter("unsuccessful_handshake").Add(failed)
+	s.authFailed.Add(failed)
 	c.refused, c.handshakeErrors = net.RefusedConns, net.TLSHandshakeErrors
 }
 

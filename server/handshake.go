@@ -69,7 +69,7 @@ func (c *clientConn) authenticate(xid int32, body []byte, nowNs int64) bool {
 	code := proto.ErrAuthFailed
 	var ids []proto.Identity
 	if p.Scheme != nil {
-		ids, code = s.auth.Authenticate(string(p.Scheme), p.Auth, auth.Peer{Addr: c.np.RemoteAddr().Addr()})
+		ids, code = s.auth.Authenticate(string(p.Scheme), p.Auth, peerOf(c.np))
 	}
 	if code == auth.CloseSilently {
 		return false

@@ -32,6 +32,7 @@ type Stats struct {
 // Stats reads the figures.
 func (s *Server) Stats() Stats {
 	st := Stats{Server: s.Info(), UptimeMs: s.nowMs(), AuthFailed: s.authFailed.Load(), FsyncsSlow: s.fsyncsSlow.Load(),
+		NonMTLSRemote: s.nonMTLSRemote.Load(), NonMTLSLocal: s.nonMTLSLocal.Load(),
 		ProviderNull: s.opts.MetricsProvider == config.MetricsNull}
 	sum := zeroStats
 	s.lockGates()

@@ -57,7 +57,7 @@ func (s *Server) Gauges() []metrics.Gauge {
 		g("last_client_response_size", float64(sum.lastResponseBytes)), g("max_client_response_size", float64(sum.maxResponseBytes)),
 		g("min_client_response_size", float64(sum.minResponseBytes)),
 		g("outstanding_tls_handshake", 0), g("auth_failed_count", float64(s.authFailed.Load())),
-		g("non_mtls_remote_conn_count", 0), g("non_mtls_local_conn_count", 0),
+		g("non_mtls_remote_conn_count", float64(s.nonMTLSRemote.Load())), g("non_mtls_local_conn_count", float64(s.nonMTLSLocal.Load())),
 	}, quotas...)
 }
 

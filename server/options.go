@@ -49,6 +49,11 @@ type Options struct {
 	Prep                                        prep.Options
 	Auth                                        auth.Options
 	EnforceSchemes                              string // comma list; empty: none is demanded
+	X509                                        bool   // certificates of clients are identities
+	X509SuperUser                               string // name of the certificate that is super
+	EnsembleScheme                              bool   // clients may say which ensemble they mean
+	EnsembleNames                               []string
+	HandshakesMax                               int // TLS handshakes at a time; 0: no limit
 	WAL                                         wal.Options
 	LogFS                                       walfs.FS // of the log; nil: the host's
 	SnapCount                                   int
@@ -113,6 +118,8 @@ func FromConfig(c *config.Config) Options {
 		},
 		WAL: wal.Options{SegmentBytes: c.Storage.PreAllocBytes, NoSync: !c.Storage.ForceSync, SpareSegments: spareSegments},
 	}
+	o.X509SuperUser, o.EnsembleNames = c.Auth.X509SuperUser, c.Auth.EnsembleNames
+	o.useProviders(c.Auth.Providers)
 	if c.Auth.EnforceEnabled {
 		o.EnforceSchemes = strings.Join(c.Auth.EnforceSchemes, ",")
 	}

@@ -50,9 +50,12 @@ type Server struct {
 	collected  collected
 	fsyncsSlow atomic.Int64 // above fsync.warningthresholdms
 	authFailed atomic.Int64
-	digestLog  []fourlw.Digest // guarded by all gates: any one to read, all to write
-	traceMask  atomic.Int64    // of gtmk and stmk; it has no effect
-	answers    sync.WaitGroup  // four-letter words being answered; loops add to it
+	// Connections without TLS, since the start, counted when some port speaks it.
+	countPlain                  bool
+	nonMTLSLocal, nonMTLSRemote atomic.Int64
+	digestLog                   []fourlw.Digest // guarded by all gates: any one to read, all to write
+	traceMask                   atomic.Int64    // of gtmk and stmk; it has no effect
+	answers                     sync.WaitGroup  // four-letter words being answered; loops add to it
 
 	stopReplica chan struct{}
 	replicaDone chan struct{}  // closed when the replica goroutine has ended
@@ -70,20 +73,21 @@ const defaultTraceMask = 306
 
 // newServer makes a server that has not touched its data yet.
 func newServer(opts Options, log *slog.Logger) (*Server, error) {
-	registry, err := auth.NewRegistry(opts.Auth)
-	if err != nil {
-		return nil, err
-	}
 	s := &Server{
-		opts: opts, log: log, began: time.Now(), auth: registry, figures: metrics.New(),
+		opts: opts, log: log, began: time.Now(), figures: metrics.New(),
 		addresses: addressLimit{counts: map[netip.Addr]int{}, max: opts.CnxnsPerAddressMax},
 		throttle: connectThrottle{tokens: opts.ConnectTokens, max: opts.ConnectTokens,
 			interval: max(opts.ConnectFillInterval, time.Millisecond), perFill: max(opts.ConnectFillCount, 1)},
 		stopReplica: make(chan struct{}), replicaDone: make(chan struct{}), fatalCh: make(chan struct{}),
 	}
 	s.traceMask.Store(defaultTraceMask)
+	s.countPlain = s.speaksTLS()
+	var err error
+	if s.auth, err = s.registry(); err != nil {
+		return nil, err
+	}
 	if opts.EnforceSchemes != "" {
-		if s.enforcement, err = auth.NewEnforcement(registry, opts.EnforceSchemes); err != nil {
+		if s.enforcement, err = auth.NewEnforcement(s.auth, opts.EnforceSchemes); err != nil {
 			return nil, err
 		}
 	}
@@ -155,7 +159,7 @@ func (s *Server) listen() error {
 	s.connectSink()
 	opts := netpoll.Options{
 		Listeners: s.opts.Listen, NumLoops: n, Words: fourLetterWords(), FrameMaxBytes: s.opts.FrameMaxBytes,
-		OutboundMaxBytes: s.opts.OutboundMaxBytes, ConnsMax: s.opts.CnxnsMax, TCPKeepAlive: s.opts.TCPKeepAlive, OnFatal: s.fatal,
+		OutboundMaxBytes: s.opts.OutboundMaxBytes, ConnsMax: s.opts.CnxnsMax, TCPKeepAlive: s.opts.TCPKeepAlive, OnFatal: s.fatal, TLSHandshakesMax: s.opts.HandshakesMax,
 		Logf: func(format string, args ...any) { s.log.Warn(fmt.Sprintf(format, args...)) },
 	}
 	s.serving.Store(s.replica.ens == nil)

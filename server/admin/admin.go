@@ -2,6 +2,7 @@ package admin
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -16,6 +17,7 @@ import (
 	"zabra.dev/zabra/engine/auth"
 	"zabra.dev/zabra/engine/proto"
 	"zabra.dev/zabra/server"
+	"zabra.dev/zabra/server/certs"
 	"zabra.dev/zabra/server/config"
 	"zabra.dev/zabra/server/fourlw"
 	"zabra.dev/zabra/server/metrics"
@@ -69,13 +71,16 @@ type Options struct {
 	// InitialConfig is the text of zoo.cfg; HasInitialConfig is false where there is none.
 	InitialConfig    string
 	HasInitialConfig bool
+	// TLS makes it HTTPS: alone, or on one port with plain HTTP (admin.forceHttps, admin.portUnification).
+	TLS      *tls.Config
+	PlainToo bool
 	// Properties are what system_properties tells, sorted.
 	Properties []fourlw.Pair
 }
 
 // FromConfig gives the options that a configuration asks for. text is that of the file it comes from, nil
-// without a file.
-func FromConfig(c *config.Config, text []byte) Options {
+// without a file. It reads the key and trust stores of HTTPS, and fails when they are no good.
+func FromConfig(c *config.Config, text []byte, log *slog.Logger) (Options, error) {
 	o := Options{
 		Host: c.Admin.Address, Port: c.Admin.Port, CommandURL: strings.TrimRight(c.Admin.CommandURL, "/"), IdleTimeout: c.Admin.IdleTimeout,
 		SnapshotEnabled: c.Admin.SnapshotEnabled, RestoreEnabled: c.Admin.RestoreEnabled,
@@ -83,7 +88,19 @@ func FromConfig(c *config.Config, text []byte) Options {
 		UseForwardedFor: c.Auth.IPUseXForwardedFor, InitialConfig: string(text), HasInitialConfig: text != nil,
 	}
 	o.Properties = properties(c)
-	return o
+	if !c.Admin.ForceHTTPS && !c.Admin.PortUnification {
+		return o, nil
+	}
+	// The stores are those of connections between servers, but what is asked of clients has a key of its own.
+	side := c.TLS.Quorum
+	side.ClientAuth, side.ClientHostnameVerification = "none", false
+	if c.Admin.NeedClientAuth {
+		side.ClientAuth = "need"
+	}
+	var err error
+	o.TLS, err = certs.ServerConfig(certs.Options{Side: &side, Prefix: "ssl.quorum.", Reload: c.TLS.QuorumReloadCertFiles, Log: log})
+	o.PlainToo = !c.Admin.ForceHTTPS
+	return o, err
 }
 
 // An AdminServer serves the commands until Stop.
@@ -114,6 +131,14 @@ func Start(opts Options, srv Server, log *slog.Logger) (*AdminServer, error) {
 	l, err := lc.Listen(context.Background(), "tcp", net.JoinHostPort(opts.Host, strconv.Itoa(opts.Port)))
 	if err != nil {
 		return nil, fmt.Errorf("admin: Problem starting AdminServer on address %s, port %d and command URL %s: %w", opts.Host, opts.Port, opts.CommandURL, err)
+	}
+	switch {
+	case opts.TLS == nil:
+	case opts.PlainToo:
+		insecure := srv.Figures().Counter("insecure_admin_count")
+		l = certs.Unify(l, opts.TLS, func() { insecure.Add(1) })
+	default:
+		l = tls.NewListener(l, opts.TLS)
 	}
 	a.listener = l
 	go func() {
@@ -163,6 +188,9 @@ func (a *AdminServer) Stop() error {
 
 // handle serves one request.
 func (a *AdminServer) handle(w http.ResponseWriter, r *http.Request) {
+	if r.TLS != nil {
+		w.Header().Set("Strict-Transport-Security", "max-age=31536000; includeSubDomains")
+	}
 	if r.Method == http.MethodTrace {
 		w.WriteHeader(http.StatusForbidden)
 		return

@@ -231,7 +231,10 @@ func TestFromConfig(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	o := FromConfig(cfg, []byte("text"))
+	o, err := FromConfig(cfg, []byte("text"), discardLog())
+	if err != nil {
+		t.Fatal(err)
+	}
 	if o.Host != "0.0.0.0" || o.Port != 18080 || o.CommandURL != "/c" || o.RateLimitInterval != 5*time.Second || o.InitialConfig != "text" || !o.LastZxidKept {
 		t.Errorf("%+v", o)
 	}

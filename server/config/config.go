@@ -62,7 +62,7 @@ type Client struct {
 	CnxnsPerAddressMax    int  // maxClientCnxns; 0 is no limit
 	CnxnsMax              int  // maxCnxns; 0 is no limit
 	TCPKeepAlive          bool // clientTcpKeepAlive
-	PortUnification       bool // client.portUnification: TLS and plain on the secure port
+	PortUnification       bool // client.portUnification: TLS and plain on the plain port
 	SessionlessTimeout    time.Duration
 	HandshakesOutstanding int // netty.server.outstandingHandshake.limit; -1 is no limit
 }
@@ -202,9 +202,13 @@ type Metrics struct {
 	ClassName     string            // as written, or the default provider's
 	HTTPHost      string            // metricsProvider.httpHost
 	HTTPPort      int               // metricsProvider.httpPort; 0 lets the system choose
+	HTTPSPort     int               // metricsProvider.httpsPort; 0 is none
+	TLS           TLSSide           // metricsProvider.ssl.*, for HTTPSPort
 	ExportRuntime bool              // metricsProvider.exportJvmInfo: figures of the process and the runtime, too
 	Properties    map[string]string // metricsProvider.* without the prefix, as written
 	JavaAgentPort int               // port of a JMX exporter named by -javaagent; 0 is none
+
+	needClientAuth, wantClientAuth bool
 }
 
 // PeerType is participant or observer.

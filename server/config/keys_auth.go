@@ -13,13 +13,13 @@ func authKeys() []*Key {
 		prop("DigestAuthenticationProvider.superDigest", "", KindString, "", func(c *Config) any { return &c.Auth.SuperDigest }),
 		prop("DigestAuthenticationProvider.digestAlg", "SHA1", KindString, "", func(c *Config) any { return &c.Auth.DigestAlgorithm }).checked(checkDigestAlg),
 		prop("DigestAuthenticationProvider.enabled", "true", KindBool, "", func(c *Config) any { return &c.Auth.DigestEnabled }),
-		prop("X509AuthenticationProvider.superUser", "", KindString, "", func(c *Config) any { return &c.Auth.X509SuperUser }).kept(reasonTLS),
+		prop("X509AuthenticationProvider.superUser", "", KindString, "", func(c *Config) any { return &c.Auth.X509SuperUser }),
 		prop("superUser", "", KindString, "", nil).checked(checkSuperUser).kept(reasonSASL),
 		prop("superUser.*", "", KindString, "", nil).checked(checkSuperUser).kept(reasonSASL),
 		prop("SASLAuthenticationProvider.superPassword", "", KindString, "", func(c *Config) any { return &c.Auth.SaslSuperPassword }).kept(reasonSASL),
 		prop("IPAuthenticationProvider.usexforwardedfor", "false", KindBool, "", func(c *Config) any { return &c.Auth.IPUseXForwardedFor }),
 		prop("authProvider.*", "", KindString, "", nil).checked(checkAuthProvider),
-		prop("ssl.authProvider", "x509", KindString, "", func(c *Config) any { return &c.Auth.SSLProvider }).kept(reasonTLS),
+		prop("ssl.authProvider", "x509", KindString, "", func(c *Config) any { return &c.Auth.SSLProvider }),
 		prop("enforce.auth.enabled", "false", KindBool, "", func(c *Config) any { return &c.Auth.EnforceEnabled }),
 		prop("enforce.auth.schemes", "", KindList, "", func(c *Config) any { return &c.Auth.EnforceSchemes }),
 		prop("sessionRequireClientSASLAuth", "false", KindBool, "", func(c *Config) any { return &c.Auth.SessionRequireSasl }),
@@ -33,7 +33,7 @@ func authKeys() []*Key {
 		prop("ensembleAuthName", "", KindList, "", func(c *Config) any { return &c.Auth.EnsembleNames }),
 		prop("audit.enable", "false", KindBool, "", func(c *Config) any { return &c.Auth.AuditEnabled }).kept("this build does not write the audit log yet"),
 		prop("audit.impl.class", "", KindString, "", nil).without(reasonPlug).checked(checkAuditClass),
-		prop("fips-mode", "true", KindBool, "", func(c *Config) any { return &c.Auth.FIPSMode }).kept(reasonTLS),
+		prop("fips-mode", "true", KindBool, "", func(c *Config) any { return &c.Auth.FIPSMode }).without("TLS is that of Go, which knows no trust managers to choose from"),
 	}
 	return append(t, noEffect("Kerberos tickets are not renewed by this server", KindString,
 		"kerberos.minReLoginTimeMs=60000", "kinit=/usr/bin/kinit", "letAnySaslUserDoX")...)
@@ -59,7 +59,6 @@ var authProviderClasses = []string{
 	"org.apache.zookeeper.server.auth.SASLAuthenticationProvider",
 	"org.apache.zookeeper.server.auth.X509AuthenticationProvider",
 	"org.apache.zookeeper.server.auth.EnsembleAuthenticationProvider",
-	"org.apache.zookeeper.server.auth.KeyAuthenticationProvider",
 }
 
 // checkAuthProvider logs an ERROR for an unknown class and goes on without it, so that a client of that
@@ -119,15 +118,11 @@ func tlsKeys() []*Key {
 			prop(p+"hostnameVerification", "true", KindBool, "", func(c *Config) any { return &of(c).HostnameVerification }),
 			prop(p+"clientHostnameVerification", side.clientHost, KindBool, "", func(c *Config) any { return &of(c).ClientHostnameVerification }),
 			prop(p+"allowReverseDnsLookup", "false", KindBool, "", func(c *Config) any { return &of(c).AllowReverseDNSLookup }),
-			prop(p+"handshakeDetectionTimeoutMillis", "5000", KindDuration, "ms", func(c *Config) any { return &of(c).HandshakeDetectionTimeout }),
+			prop(p+"handshakeDetectionTimeoutMillis", "5000", KindDuration, "ms", func(c *Config) any { return &of(c).HandshakeDetectionTimeout }).
+				without("a connection has ten seconds for its first byte and for its handshake"),
 		)
 		t = append(t, noEffect("revocation is not checked by this server", KindBool, p+"crl", p+"ocsp")...)
 		t = append(t, noEffect(reasonPlug, KindString, p+"context.supplier.class", p+"sslProvider")...)
-	}
-	for _, k := range t {
-		if k.Treatment == Honoured {
-			k.kept(reasonTLS)
-		}
 	}
 	return t
 }

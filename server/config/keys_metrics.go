@@ -23,8 +23,19 @@ func metricsKeys() []*Key {
 		fixed(name+"className", defaultMetricsProvider, KindString, "", func(c *Config) any { return &c.Metrics.ClassName }).checked(checkMetricsProvider),
 		row("httpHost", "0.0.0.0", KindString, "", func(c *Config) any { return &c.Metrics.HTTPHost }),
 		row("httpPort", "7000", KindInt, "", func(c *Config) any { return &c.Metrics.HTTPPort }),
+		row("httpsPort", "", KindInt, "", func(c *Config) any { return &c.Metrics.HTTPSPort }),
 		// Not strict, unlike the other booleans of the file.
 		row("exportJvmInfo", "true", KindString, "", nil),
+		row("ssl.keyStore.location", "", KindPath, "", func(c *Config) any { return &c.Metrics.TLS.KeyStore.Location }),
+		row("ssl.keyStore.password", "", KindString, "", func(c *Config) any { return &c.Metrics.TLS.KeyStore.Password }),
+		row("ssl.keyStore.type", "", KindString, "", func(c *Config) any { return &c.Metrics.TLS.KeyStore.Type }),
+		row("ssl.trustStore.location", "", KindPath, "", func(c *Config) any { return &c.Metrics.TLS.TrustStore.Location }),
+		row("ssl.trustStore.password", "", KindString, "", func(c *Config) any { return &c.Metrics.TLS.TrustStore.Password }),
+		row("ssl.trustStore.type", "", KindString, "", func(c *Config) any { return &c.Metrics.TLS.TrustStore.Type }),
+		row("ssl.need.client.auth", "true", KindString, "", nil),
+		row("ssl.want.client.auth", "true", KindString, "", nil),
+		row("ssl.enabledProtocols", "", KindList, "", func(c *Config) any { return &c.Metrics.TLS.EnabledProtocols }),
+		row("ssl.ciphersuites", "", KindList, "", func(c *Config) any { return &c.Metrics.TLS.CipherSuites }),
 	}
 	queue := "figures are noted at once, without a queue"
 	for _, key := range []string{"numWorkerThreads=1", "maxQueueSize=1000000", "workerShutdownTimeoutMs=1000"} {
@@ -42,10 +53,21 @@ func checkMetricsProperty(b *builder, k *Key, s Setting) *Error {
 	switch name {
 	case "exportJvmInfo":
 		m.ExportRuntime = strings.EqualFold(s.Value, "true")
-	case "httpPort":
-		if m.HTTPPort < 0 || m.HTTPPort > 65535 {
-			return b.refuse(s, fmt.Sprintf("port out of range:%d", m.HTTPPort), "give a port from 1 to 65535, or drop the key for the default 7000")
+	case "httpPort", "httpsPort":
+		if port := max(m.HTTPPort, m.HTTPSPort); port > 65535 || min(m.HTTPPort, m.HTTPSPort) < 0 {
+			return b.refuse(s, fmt.Sprintf("port out of range:%d", port), "give a port from 1 to 65535, or drop the key")
 		}
+	case "ssl.need.client.auth":
+		m.needClientAuth = strings.EqualFold(s.Value, "true")
+	case "ssl.want.client.auth":
+		m.wantClientAuth = strings.EqualFold(s.Value, "true")
+	}
+	m.TLS.ClientAuth = "none"
+	if m.wantClientAuth {
+		m.TLS.ClientAuth = "want"
+	}
+	if m.needClientAuth {
+		m.TLS.ClientAuth = "need"
 	}
 	if s.Origin == FromDefault {
 		return nil

@@ -17,9 +17,9 @@ func clientPortKeys() []*Key {
 		prop("clientTcpKeepAlive", "false", KindBool, "", func(c *Config) any { return &c.Client.TCPKeepAlive }),
 		prop("nio.sessionlessCnxnTimeout", "10000", KindDuration, "ms", func(c *Config) any { return &c.Client.SessionlessTimeout }).checked(positive),
 		prop("netty.server.outstandingHandshake.limit", "-1", KindInt, "handshakes", func(c *Config) any { return &c.Client.HandshakesOutstanding }).
-			alias("outstandingHandshake.limit").kept(reasonTLS),
-		prop("client.portUnification", "false", KindBool, "", func(c *Config) any { return &c.Client.PortUnification }).kept(reasonTLS),
-		prop("client.certReload", "false", KindBool, "", func(c *Config) any { return &c.Auth.CertReload }).kept(reasonTLS),
+			alias("outstandingHandshake.limit"),
+		prop("client.portUnification", "false", KindBool, "", func(c *Config) any { return &c.Client.PortUnification }),
+		prop("client.certReload", "false", KindBool, "", func(c *Config) any { return &c.Auth.CertReload }),
 		prop("connection_throttle_tokens", "0", KindInt, "tokens", func(c *Config) any { return &c.Throttle.ConnectionTokens }).alias("connectionMaxTokens"),
 		prop("connection_throttle_fill_time", "1", KindDuration, "ms", func(c *Config) any { return &c.Throttle.ConnectionFillTime }).alias("connectionTokenFillTime"),
 		prop("connection_throttle_fill_count", "1", KindInt, "tokens", func(c *Config) any { return &c.Throttle.ConnectionFillCount }).alias("connectionTokenFillCount"),

@@ -335,9 +335,10 @@ func (b *builder) checkAuth() *Error {
 		err.ExitCode = ExitUnexpected
 		return err
 	}
-	if _, ok := a.Providers[a.SSLProvider]; !ok && b.cfg.Client.Secure.Enabled && a.SSLProvider != "x509" {
+	// No class that this server knows has another scheme, whatever the name it is loaded by.
+	if (b.cfg.Client.Secure.Enabled || b.cfg.Client.PortUnification) && a.SSLProvider != "x509" {
 		return b.missing("ssl.authProvider", "No auth provider configured for the SSL authentication scheme '"+a.SSLProvider+"'.",
-			"add a line authProvider."+a.SSLProvider+"=CLASS, or drop ssl.authProvider")
+			"drop ssl.authProvider")
 	}
 	return nil
 }

@@ -21,7 +21,6 @@ func init() {
 	reborn.refs = []kind{java39}
 	ensemble := rawTour("raw-ensemble-auth", map[string]string{"authProvider.1": "org.apache.zookeeper.server.auth.EnsembleAuthenticationProvider", "ensembleAuthName": "one,two"}, nil,
 		section{"ensemble", ensembleAuth})
-	ensemble.pending = "ensemble auth provider"
 	register(
 		random,
 		reborn,

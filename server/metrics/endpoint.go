@@ -13,6 +13,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"zabra.dev/zabra/server/certs"
 )
 
 // EndpointOptions are the settings of an Endpoint; names in parentheses are keys of zoo.cfg behind
@@ -21,8 +23,9 @@ type EndpointOptions struct {
 	Address string // host:port (httpHost, httpPort or httpsPort)
 	// Runtime adds the figures of the process and of Go's runtime, go_* and process_* (exportJvmInfo).
 	Runtime bool
-	// TLS makes it HTTPS.
-	TLS *tls.Config
+	// TLS makes it HTTPS, PlainToo HTTP as well on the same port.
+	TLS      *tls.Config
+	PlainToo bool
 }
 
 // An Endpoint serves /metrics, and nothing else, until Stop.
@@ -56,7 +59,11 @@ func StartEndpoint(o EndpointOptions, c *Collector, log *slog.Logger) (*Endpoint
 	if err != nil {
 		return nil, fmt.Errorf("metrics: cannot listen on %s: %w", o.Address, err)
 	}
-	if o.TLS != nil {
+	switch {
+	case o.TLS == nil:
+	case o.PlainToo:
+		l = certs.Unify(l, o.TLS, nil)
+	default:
 		l = tls.NewListener(l, o.TLS)
 	}
 	e := &Endpoint{listener: l, log: log, done: make(chan struct{})}
@@ -84,7 +91,8 @@ func newHandler(o EndpointOptions, c *Collector, log *slog.Logger) (http.Handler
 	}
 	serve := promhttp.HandlerFor(reg, promhttp.HandlerOpts{
 		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelWarn), ErrorHandling: promhttp.ContinueOnError,
-		MaxRequestsInFlight: scrapesMax, EnableOpenMetrics: true,
+		// No OpenMetrics: it would put _total behind the names of counters, which dashboards do not know.
+		MaxRequestsInFlight: scrapesMax,
 	})
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch {

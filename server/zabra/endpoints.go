@@ -1,6 +1,7 @@
 package main
 
 import (
+	"crypto/tls"
 	"fmt"
 	"log/slog"
 	"net"
@@ -10,6 +11,7 @@ import (
 
 	"zabra.dev/zabra/server"
 	"zabra.dev/zabra/server/admin"
+	"zabra.dev/zabra/server/certs"
 	"zabra.dev/zabra/server/config"
 	"zabra.dev/zabra/server/metrics"
 )
@@ -28,9 +30,11 @@ func startEndpoints(cfg *config.Config, s *server.Server, log *slog.Logger) (*en
 		return nil, err
 	}
 	if cfg.Admin.Enabled {
-		opts := admin.FromConfig(cfg, configText(cfg, log))
-		var err error
-		if e.admin, err = admin.Start(opts, s, log); err != nil {
+		opts, err := admin.FromConfig(cfg, configText(cfg, log), log)
+		if err == nil {
+			e.admin, err = admin.Start(opts, s, log)
+		}
+		if err != nil {
 			e.stop(log)
 			return nil, &config.Error{ExitCode: config.ExitAdminServer, Message: err.Error(),
 				Key: "admin.serverPort", Value: fmt.Sprint(cfg.Admin.Port), Fix: "free the port, choose another one, or set admin.enableServer=false"}
@@ -43,21 +47,36 @@ func startEndpoints(cfg *config.Config, s *server.Server, log *slog.Logger) (*en
 // startMetrics starts the Prometheus provider, and what stands for the exporter that -javaagent names.
 func (e *endpoints) startMetrics(cfg *config.Config, s *server.Server, log *slog.Logger) error {
 	m := &cfg.Metrics
-	var addresses []string
-	if m.Provider == config.MetricsPrometheus {
-		addresses = append(addresses, net.JoinHostPort(m.HTTPHost, strconv.Itoa(m.HTTPPort)))
-	}
-	if m.JavaAgentPort != 0 && (m.Provider != config.MetricsPrometheus || m.JavaAgentPort != m.HTTPPort) {
-		addresses = append(addresses, net.JoinHostPort("0.0.0.0", strconv.Itoa(m.JavaAgentPort)))
-	}
-	for _, address := range addresses {
-		collector := &metrics.Collector{Registry: s.Figures(), Gauges: s.Gauges}
-		endpoint, err := metrics.StartEndpoint(metrics.EndpointOptions{Address: address, Runtime: m.ExportRuntime}, collector, log)
+	start := func(key, host string, port int, secure *tls.Config, plainToo bool) error {
+		o := metrics.EndpointOptions{Address: net.JoinHostPort(host, strconv.Itoa(port)), Runtime: m.ExportRuntime, TLS: secure, PlainToo: plainToo}
+		endpoint, err := metrics.StartEndpoint(o, &metrics.Collector{Registry: s.Figures(), Gauges: s.Gauges}, log)
 		if err != nil {
-			return &config.Error{ExitCode: config.ExitUnexpected, Message: err.Error(),
-				Key: "metricsProvider.httpPort", Value: address, Fix: "free the port or choose another one"}
+			return &config.Error{ExitCode: config.ExitUnexpected, Message: err.Error(), Key: key, Value: strconv.Itoa(port), Fix: "free the port or choose another one"}
 		}
 		e.metrics = append(e.metrics, endpoint)
+		return nil
+	}
+	prometheus := m.Provider == config.MetricsPrometheus
+	// As on a Java server, a port for HTTPS alone means no plain one.
+	plain := prometheus && (m.HTTPSPort == 0 || cfg.IsSet("metricsProvider.httpPort"))
+	unified := plain && m.HTTPPort == m.HTTPSPort
+	if plain && !unified {
+		if err := start("metricsProvider.httpPort", m.HTTPHost, m.HTTPPort, nil, false); err != nil {
+			return err
+		}
+	}
+	if prometheus && m.HTTPSPort != 0 {
+		secure, err := certs.ServerConfig(certs.Options{Side: &m.TLS, Prefix: "metricsProvider.ssl.", Log: log})
+		if err != nil {
+			return &config.Error{ExitCode: config.ExitInvalidInvocation, Message: err.Error(), Key: "metricsProvider.httpsPort", Value: strconv.Itoa(m.HTTPSPort),
+				Fix: "give key and trust stores in PEM, PKCS12 or JKS with their passwords, or drop the key"}
+		}
+		if err := start("metricsProvider.httpsPort", m.HTTPHost, m.HTTPSPort, secure, unified); err != nil {
+			return err
+		}
+	}
+	if m.JavaAgentPort != 0 && !(plain && m.JavaAgentPort == m.HTTPPort) {
+		return start("JVMFLAGS", "0.0.0.0", m.JavaAgentPort, nil, false)
 	}
 	return nil
 }

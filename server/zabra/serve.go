@@ -70,6 +70,9 @@ func serve(cfg *config.Config, log *slog.Logger, notifier *script.Notifier) int 
 		return exitWith(log, err)
 	}
 	opts := server.FromConfig(cfg)
+	if err := opts.ListenTLS(cfg, log); err != nil {
+		return exitWith(log, err)
+	}
 	if len(opts.Listen) == 0 {
 		return exitWith(log, &config.Error{ExitCode: config.ExitInvalidInvocation, Message: "no client port is configured, so nobody could connect",
 			Key: "clientPort", Fix: "set clientPort, 2181 for example"})
