@@ -248,7 +248,6 @@ func (e *ensemble) follow(leader quorum.ServerID) {
 	life := e.life
 	ctx, cancel := context.WithCancel(e.r.srv.ctx)
 	e.dialStop = cancel
-	log := e.r.srv.log
 	e.r.srv.wg.Go(func() {
 		link, err := e.opts.Network.DialQuorum(ctx, *m, e.opts.Timing.Tick*time.Duration(e.opts.Timing.InitLimit))
 		if err != nil {
@@ -259,7 +258,6 @@ func (e *ensemble) follow(leader quorum.ServerID) {
 			})
 			return
 		}
-		log.Info(fmt.Sprintf("Successfully connected to leader, using address: %s", link.RemoteAddr()))
 		e.r.post(func(*replica) { e.linkOpened(life, link) })
 	})
 }

@@ -10,6 +10,18 @@ import (
 	"zabra.dev/zabra/server/config"
 )
 
+// EnsembleFromConfig makes o the options of the member of an ensemble that c describes. The error is a
+// *config.Error where the configuration is at fault.
+func EnsembleFromConfig(o *Options, c *config.Config) error {
+	e, err := ensembleFromConfig(c)
+	if err != nil {
+		return err
+	}
+	o.Ensemble = e
+	o.ServerID = c.Ensemble.MyID
+	return nil
+}
+
 // ensembleFromConfig gives the options of a member of an ensemble.
 func ensembleFromConfig(c *config.Config) (*EnsembleOptions, error) {
 	// The member list travels between servers in this very text.
@@ -26,6 +38,7 @@ func ensembleFromConfig(c *config.Config) (*EnsembleOptions, error) {
 		EpochDir:       filepath.Join(c.Storage.DataDir, config.ZabraDir),
 		Timing:         zab.Timing{Tick: c.Sessions.TickTime, InitLimit: c.Ensemble.InitLimitTicks, SyncLimit: c.Ensemble.SyncLimitTicks},
 		CommitLogCount: c.Storage.CommitLogCount, SnapSizeFactor: c.Storage.SnapshotSizeFactor,
+		Network:   &tcpNetwork{self: c.Ensemble.MyID, members: members, cfg: c},
 		ForceSnap: c.Ensemble.ForceSnapshotSync, LeaderServes: c.Ensemble.LeaderServes || len(members.Members) == 1,
 		Election: election.Options{
 			MinNotificationInterval: c.Ensemble.NotificationIntervalMin, MaxNotificationInterval: c.Ensemble.NotificationIntervalMax,

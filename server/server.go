@@ -140,7 +140,11 @@ func (s *Server) open() error {
 		return nil
 	}
 	s.setMode("")
-	if r.ens, err = newEnsemble(r, *s.opts.Ensemble); err != nil {
+	ens := *s.opts.Ensemble
+	if n, ok := ens.Network.(*tcpNetwork); ok {
+		n.log, n.fatal = s.log, s.fatal
+	}
+	if r.ens, err = newEnsemble(r, ens); err != nil {
 		return errors.Join(err, s.closeStorage())
 	}
 	return nil

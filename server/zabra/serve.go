@@ -57,15 +57,13 @@ func runServer(args []string) int {
 	for _, line := range cfg.InfoLines() {
 		log.Info(line)
 	}
-	if cfg.IsDistributed() {
-		return exitWith(log, &config.Error{ExitCode: config.ExitInvalidInvocation, Message: "this release runs standalone servers only",
-			Key: "server.N", Value: fmt.Sprint(len(cfg.Ensemble.Quorum.Members)) + " members", Fix: "leave one server.N line, or none"})
-	}
 	return serve(cfg, log, notifier)
 }
 
 func serve(cfg *config.Config, log *slog.Logger, notifier *script.Notifier) int {
-	log.Warn("Either no config or no quorum defined in config, running in standalone mode")
+	if !cfg.IsDistributed() {
+		log.Warn("Either no config or no quorum defined in config, running in standalone mode")
+	}
 	if _, err := cfg.Storage.PrepareDirs(); err != nil {
 		return exitWith(log, err)
 	}
@@ -77,7 +75,14 @@ func serve(cfg *config.Config, log *slog.Logger, notifier *script.Notifier) int 
 		return exitWith(log, &config.Error{ExitCode: config.ExitInvalidInvocation, Message: "no client port is configured, so nobody could connect",
 			Key: "clientPort", Fix: "set clientPort, 2181 for example"})
 	}
-	log.Info("Starting server")
+	if cfg.IsDistributed() {
+		if err := server.EnsembleFromConfig(&opts, cfg); err != nil {
+			return exitWith(log, err)
+		}
+		log.Info(fmt.Sprintf("Starting quorum peer, myid=%d", cfg.Ensemble.MyID))
+	} else {
+		log.Info("Starting server")
+	}
 	signals := make(chan os.Signal, 1)
 	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT)
 	s, err := server.Start(opts, log)

@@ -1,0 +1,152 @@
+package server
+
+import (
+	"context"
+	"io"
+	"log/slog"
+	"time"
+
+	"zabra.dev/zabra/quorum"
+	"zabra.dev/zabra/quorum/transport"
+	"zabra.dev/zabra/server/config"
+)
+
+// tcpNetwork is the network between servers over TCP, as Java's servers speak it.
+type tcpNetwork struct {
+	self    quorum.ServerID
+	members *quorum.Config
+	cfg     *config.Config
+	log     *slog.Logger
+	fatal   func(error)
+}
+
+// OpenElection implements peerNetwork.
+func (n *tcpNetwork) OpenElection(members *quorum.Config, h electionHandler) (electionPort, error) {
+	e := &n.cfg.Ensemble
+	p := &tcpElection{wake: make(chan struct{}, 1), quit: make(chan struct{}), done: make(chan struct{})}
+	attempts := e.ElectionBindRetries
+	if attempts == 0 {
+		attempts = -1
+	}
+	m, err := transport.OpenCnx(transport.CnxOptions{
+		Self: n.self, Addrs: members.Member(n.self).ElectionAddrs, ListenAllIPs: e.ListenOnAllIPs, MultiAddress: e.MultiAddressEnabled,
+		Committed: members, ConnectTimeout: e.CnxTimeout, HandshakeTimeout: e.QuorumCnxnTimeout, BindAttempts: attempts,
+		Wake: func() {
+			select {
+			case p.wake <- struct{}{}:
+			default:
+			}
+		},
+		ListenFailed: func(err error) {
+			n.fatal(&config.Error{ExitCode: config.ExitQuorumBind, Message: "the election port cannot be bound: " + err.Error(),
+				Fix: "free the port, or correct the server.N line", Err: err})
+		},
+		Log: n.log,
+	})
+	if err != nil {
+		return nil, err
+	}
+	p.manager = m
+	go p.run(h)
+	return p, nil
+}
+
+// tcpElection passes what the connection manager has on, one event at a time.
+type tcpElection struct {
+	manager *transport.CnxManager
+	wake    chan struct{} // holds one token when there is something to drain
+	quit    chan struct{}
+	done    chan struct{} // closed when run has ended
+}
+
+func (p *tcpElection) run(h electionHandler) {
+	defer close(p.done)
+	var events []transport.Event
+	for {
+		select {
+		case <-p.quit:
+			return
+		case <-p.wake:
+		}
+		events = p.manager.Drain(events[:0])
+		for i := range events {
+			switch ev := &events[i]; ev.Kind {
+			case transport.Notified:
+				h.Message(ev.From, ev.Notification)
+			case transport.PeerUp:
+				h.Up(ev.From)
+			case transport.PeerDown:
+				h.Down(ev.From)
+			}
+		}
+	}
+}
+
+func (p *tcpElection) Send(to quorum.ServerID, n *quorum.Notification) { p.manager.Send(to, n) }
+
+func (p *tcpElection) Close() error {
+	p.manager.Close()
+	close(p.quit)
+	<-p.done
+	return nil
+}
+
+func (n *tcpNetwork) linkOptions() transport.LinkOptions {
+	return transport.LinkOptions{
+		Limits: quorum.Limits{DataMaxBytes: n.cfg.Limits.FrameMaxBytes + n.cfg.Limits.FrameExtraBytes},
+		Delay:  !n.cfg.Ensemble.LeaderNoDelay,
+	}
+}
+
+// ListenQuorum implements peerNetwork.
+func (n *tcpNetwork) ListenQuorum(self quorum.Member, opened func(peerConn)) (io.Closer, error) {
+	return transport.Listen(transport.ListenerOptions{
+		Addrs: self.QuorumAddrs, ListenAllIPs: n.cfg.Ensemble.ListenOnAllIPs, Link: n.linkOptions(), Log: n.log,
+		Opened: func(l *transport.Link) { opened(&tcpConn{link: l}) },
+	})
+}
+
+// DialQuorum implements peerNetwork.
+func (n *tcpNetwork) DialQuorum(ctx context.Context, leader quorum.Member, patience time.Duration) (peerConn, error) {
+	l, err := transport.DialLeader(ctx, transport.LeaderOptions{
+		Addrs: leader.QuorumAddrs, Link: n.linkOptions(), Limit: patience, Pause: n.cfg.Ensemble.LeaderConnectDelay, Log: n.log,
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &tcpConn{link: l}, nil
+}
+
+// tcpConn is a link of the transport.
+type tcpConn struct {
+	link    *transport.Link
+	packets func([]quorum.Packet)
+	closed  func(error)
+}
+
+// Packets implements transport.Handler.
+func (c *tcpConn) Packets(b *transport.Batch) {
+	c.packets(b.Packets)
+	b.Release()
+}
+
+// Closed implements transport.Handler.
+func (c *tcpConn) Closed(reason error) { c.closed(reason) }
+
+func (c *tcpConn) Start(packets func([]quorum.Packet), closed func(error)) {
+	c.packets, c.closed = packets, closed
+	c.link.Start(c)
+}
+
+func (c *tcpConn) Send(b []byte) error     { return c.link.Send(b) }
+func (c *tcpConn) SendWait(b []byte) error { return c.link.SendWait(b) }
+func (c *tcpConn) Close(reason error)      { c.link.Shutdown(reason) }
+func (c *tcpConn) RemoteAddr() string      { return c.link.RemoteAddr() }
+
+func (c *tcpConn) ReceiveTree(f func(io.Reader) ([]byte, error)) error {
+	// The stream ends behind the signature, so nothing is read too much.
+	return c.link.ReceiveTree(func(r io.Reader) error {
+		_, err := f(r)
+		return err
+	})
+}
