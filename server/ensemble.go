@@ -44,6 +44,7 @@ type ensemble struct {
 	dialStop context.CancelFunc
 
 	out         zab.Outputs
+	slab        *slab // proposals of the leader's that this turn logs
 	electionOut []election.Output
 	durable     quorum.Zxid // last told to the machine
 	committed   quorum.Zxid // up to where the tree may be

@@ -16,10 +16,16 @@ func (e *ensemble) doOutputs() {
 	for i := 0; i < len(e.out.List); i++ {
 		// A copy: a step may move the list.
 		o := e.out.List[i]
+		switch o.Kind {
+		case zab.OutAppend, zab.OutCommit, zab.OutSend:
+		default:
+			e.flushAppends()
+		}
 		if !e.do(&o) {
 			break
 		}
 	}
+	e.flushAppends()
 	e.out.Reset()
 	e.scratch = e.scratch[:0]
 	for _, l := range e.links {
@@ -115,20 +121,38 @@ func (e *ensemble) must(err error) {
 	}
 }
 
-// append logs a proposal that came from the leader and keeps it until its commit.
+// append puts a proposal of the leader's behind those of this turn, which flushAppends gives to the log
+// together, and keeps it until its commit.
 func (e *ensemble) append(zxid quorum.Zxid, packet []byte) {
-	s := getSlab()
+	if e.slab == nil {
+		e.slab = getSlab()
+	}
+	s := e.slab
 	s.batch.AddRecord(zxid, packet)
-	s.refs.Add(2) // the pending queue's and the window's
-	rec := s.batch.Payload(0)
-	e.r.pending.push(proposal{zxid: zxid, slab: s, off: s.batch.Records[0].Off + wal.HeaderSize, len: len(rec), remote: true})
+	off := s.batch.Records[len(s.batch.Records)-1].Off + wal.HeaderSize
+	s.refs.Add(1)
+	e.r.pending.push(proposal{zxid: zxid, slab: s, off: off, len: len(packet), remote: true})
 	e.r.lastZxid = zxid
-	e.r.ckpt.trigger.Logged(1, int64(len(rec)))
-	if err := e.r.wal.Append(&s.batch); err != nil {
-		e.r.srv.fatal(err)
+	e.r.ckpt.trigger.Logged(1, int64(len(packet)))
+	if len(s.batch.Buf) >= maxAppendBytes {
+		e.flushAppends()
+	}
+}
+
+// flushAppends gives what append gathered to the log, and to the window for learners of later.
+func (e *ensemble) flushAppends() {
+	s := e.slab
+	if s == nil {
 		return
 	}
-	e.window.Append(zxid, rec, s)
+	e.slab = nil
+	s.refs.Add(int32(len(s.batch.Records)))
+	for i := range s.batch.Records {
+		e.window.Append(s.batch.Records[i].Zxid, s.batch.Payload(i), s)
+	}
+	if err := e.r.wal.Append(&s.batch); err != nil {
+		e.r.srv.fatal(err)
+	}
 }
 
 // commit applies everything up to zxid.
