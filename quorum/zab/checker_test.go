@@ -99,9 +99,9 @@ func runSeed(seed int64, bugs Bugs, trace bool) *cluster {
 }
 
 func TestCluster(t *testing.T) {
-	seeds := int64(2000)
+	seeds := int64(5000)
 	if testing.Short() {
-		seeds = 200
+		seeds = 500
 	}
 	var txns, turns, syncs, epochs int
 	for seed := range seeds {
@@ -128,7 +128,7 @@ func TestClusterFindsBugs(t *testing.T) {
 		t.Run(bugs.Field(i).Name, func(t *testing.T) {
 			var b Bugs
 			reflect.ValueOf(&b).Elem().Field(i).SetBool(true)
-			for seed := int64(0); seed < 2000; seed++ {
+			for seed := int64(0); seed < 20000; seed++ {
 				if c := runSeed(seed, b, false); c.check.failed != nil {
 					t.Logf("seed %d: %v", seed, c.check.failed)
 					return

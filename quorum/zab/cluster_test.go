@@ -117,7 +117,7 @@ func newCluster(seed int64, bugs Bugs) *cluster {
 	voters := []int{3, 3, 5, 4, 1}[c.rng.Intn(5)]
 	c.config = testConfig(voters, c.rng.Intn(2))
 	c.faults = []time.Duration{20, 60, 200}[c.rng.Intn(3)] * time.Millisecond
-	c.disks = []time.Duration{4, 4, 60}[c.rng.Intn(3)] * time.Millisecond
+	c.disks = []time.Duration{4, 60, 300}[c.rng.Intn(3)] * time.Millisecond
 	c.check = newChecker(c)
 	for i := range c.config.Members {
 		m := &c.config.Members[i]
@@ -136,7 +136,7 @@ func newCluster(seed int64, bugs Bugs) *cluster {
 
 // elect is the oracle. It runs all the time.
 func (c *cluster) elect() {
-	c.after(c.delay(100*time.Millisecond), c.elect)
+	c.after(c.delay(40*time.Millisecond), c.elect)
 	var looking []*node
 	var leader *node
 	for _, n := range c.nodes {
@@ -191,7 +191,7 @@ func (c *cluster) load() {
 			k := 1 + c.rng.Intn(4)
 			n.post(item{propose: k})
 		}
-		if n.serving() && c.rng.Intn(10) == 0 {
+		if n.serving() && c.rng.Intn(3) == 0 {
 			n.post(item{sync: true})
 		}
 	}
@@ -245,7 +245,7 @@ func (c *cluster) heal() {
 	}
 	end := c.now + 60*time.Second
 	start := c.now
-	c.run(end, func() bool { return c.now-start > 5*time.Second && c.settled() })
+	c.run(end, func() bool { return c.now-start > time.Second && c.settled() })
 	if c.check.failed == nil && !c.settled() {
 		c.check.fail("the ensemble does not settle after all faults have ended")
 	}
@@ -312,7 +312,7 @@ func (l *link) send(from *node, b []byte) {
 	})
 }
 
-// close closes the link; each end hears of it later.
+// close closes the link; each end hears of it later, or never.
 func (l *link) close() {
 	if l.closed {
 		return
@@ -320,6 +320,9 @@ func (l *link) close() {
 	l.closed = true
 	for i, n := range l.ends {
 		n.forget(l)
+		if l.c.chance(3) {
+			continue
+		}
 		l.c.after(max(l.c.delay(5*time.Millisecond), l.last[i]-l.c.now), func() {
 			if !l.gone[i] && n.generation == l.generation[i] {
 				l.gone[i] = true

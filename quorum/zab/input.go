@@ -120,6 +120,11 @@ type Bugs struct {
 	AckNewLeaderBeforeDurable bool
 	// AckBeforeDurable: the learner acknowledges a proposal as it comes.
 	AckBeforeDurable bool
+	// TreeReplacesHistory: the learner puts a tree in place of what it has on disk before the
+	// history behind it has come.
+	TreeReplacesHistory bool
+	// SyncUnconfirmed: the leader answers a sync without asking whether it still leads.
+	SyncUnconfirmed bool
 	// CommitCountsOldEpoch: the leader counts learners that have not acknowledged NEWLEADER:
 	// their history may still be that of an old epoch.
 	CommitCountsOldEpoch bool

@@ -69,6 +69,9 @@ func (l *Learner) treeReceived(z quorum.Zxid, ok bool, out *Outputs) {
 	}
 	l.last, l.applied, l.unlogged = z, z, true
 	l.inStep()
+	if l.opts.Bugs.TreeReplacesHistory {
+		l.takeSnapshot(out)
+	}
 }
 
 // syncing takes what comes between the first packet of the sync and UPTODATE (section 4.5).
@@ -234,11 +237,11 @@ func (l *Learner) newLeader(pkt *quorum.Packet, out *Outputs) {
 // store acknowledges NEWLEADER once the history is on disk: the history first, then the epoch
 // that stands for it, then the ACK.
 func (l *Learner) store(out *Outputs) {
+	if l.phase != learnerStoring {
+		return
+	}
 	if l.unlogged && !l.taking {
-		l.taking = true
-		l.apply(out)
-		o := out.add(OutTakeSnapshot)
-		o.Zxid = l.appended
+		l.takeSnapshot(out)
 	}
 	if l.unlogged || l.durable < l.appended {
 		return
@@ -252,6 +255,13 @@ func (l *Learner) store(out *Outputs) {
 	if !l.opts.Bugs.AckNewLeaderBeforeDurable {
 		out.send(l.link, quorum.PacketAck, quorum.EpochStart(l.epoch), nil)
 	}
+}
+
+func (l *Learner) takeSnapshot(out *Outputs) {
+	l.taking = true
+	l.apply(out)
+	o := out.add(OutTakeSnapshot)
+	o.Zxid = l.appended
 }
 
 // snapshotTaken goes on after the tree is on disk.
@@ -281,11 +291,10 @@ func (l *Learner) serve(out *Outputs) {
 	}
 	out.send(l.link, quorum.PacketAck, quorum.EpochStart(l.epoch), nil)
 	start := quorum.EpochStart(l.epoch)
-	o := out.add(OutCommit)
-	o.Zxid = l.appended
+	l.apply(out)
 	l.acked = max(l.acked, l.appended, start)
 	l.applied, l.committed = l.acked, max(l.committed, start)
-	o = out.add(OutServe)
+	o := out.add(OutServe)
 	o.Epoch = l.epoch
 	l.phase = learnerServing
 	for i := range l.held {

@@ -235,7 +235,7 @@ func (n *node) crashOdds(o *Output) int {
 	case o.Kind == OutPersistAcceptedEpoch, o.Kind == OutPersistCurrentEpoch:
 		return 10
 	case o.Kind == OutTruncateLog:
-		return 5
+		return 3
 	case o.Kind == OutSend && o.Type == quorum.PacketAck && quorum.CounterOf(o.Zxid) == 0:
 		return 15
 	}
@@ -430,7 +430,7 @@ func (n *node) checkpoint() {
 
 // Floor is the History of a leader.
 func (n *node) Floor(peer quorum.Zxid) (quorum.Zxid, bool) {
-	if peer < n.imageZxid() || n.c.rng.Intn(4) == 0 {
+	if peer < n.imageZxid() || n.c.rng.Intn(3) == 0 {
 		return 0, false
 	}
 	floor := n.imageZxid()
