@@ -86,6 +86,7 @@ func runCompare(ctx context.Context, args []string, stdout, stderr io.Writer) er
 		defer os.RemoveAll(c.dir)
 	}
 	c.report.Started, c.report.Machine = time.Now(), machine()
+	c.report.LoadBefore = c.report.Machine.LoadAverage
 	err = c.run(ctx)
 	c.report.Machine.LoadAverage = machine().LoadAverage
 	writeComparison(stdout, &c.report)
@@ -276,19 +277,29 @@ func (c *comparison) runZnodes(ctx context.Context) error {
 		}
 		fmt.Fprintf(c.log, "%s: %d znodes created in %s\n", name, c.opts.znodes, short(load.Duration(time.Since(began))))
 	}
-	if c.want["memory"] {
-		rss := map[string]float64{}
+	memory := func(when string) error {
+		if !c.want["memory"] {
+			return nil
+		}
+		mib := map[string][]float64{}
 		for _, name := range names {
-			if rss[name], err = resident(all[name]); err != nil {
+			v, err := resident(all[name])
+			if err != nil {
 				return err
 			}
+			mib[name] = []float64{v}
 		}
-		c.add(figure(fmt.Sprintf("resident memory, %s znodes of 100 B", count(float64(c.opts.znodes))), "MiB", lower, []float64{rss[java]}, []float64{rss[zabra]}, 5, 10))
+		c.add(figure(fmt.Sprintf("resident memory %s, %s znodes of 100 B", when, count(float64(c.opts.znodes))), "MiB", lower, mib[java], mib[zabra], 5, 10))
+		return nil
 	}
-	if c.want["restart"] || c.want["snapshot"] {
-		if err := c.restarts(ctx, all, config); err != nil {
-			return err
-		}
+	if err := memory("after creating"); err != nil {
+		return err
+	}
+	if err := c.restarts(ctx, all, config); err != nil {
+		return err
+	}
+	if err := memory("after a restart"); err != nil {
+		return err
 	}
 	if c.want["snapshot"] {
 		return c.snapshots(ctx, all, config)

@@ -50,7 +50,8 @@ func TestCompare(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := []string{"throughput of writes", "server CPU per write", "share of the ceiling, writes", "throughput of reads", "server CPU per read",
-		"share of the ceiling, reads", "p99 of writes at half of Java's peak", "resident memory, 1000 znodes", "kill -9 to serving, 1000 znodes",
+		"share of the ceiling, reads", "p99 of writes at half of Java's peak", "resident memory after creating, 1000 znodes", "kill -9 to serving, 1000 znodes",
+		"resident memory after a restart, 1000 znodes",
 		"p99.9 of writes with snapshots / without, java", "p99.9 of writes with snapshots / without, zabra", "p99.9 of writes with snapshots"}
 	if len(c.report.Figures) != len(want) {
 		t.Fatalf("%d figures, want %d", len(c.report.Figures), len(want))

@@ -13,12 +13,15 @@ import (
 
 // A Comparison is the result of zabra bench compare.
 type Comparison struct {
-	Started     time.Time `json:"started"`
-	Machine     Machine   `json:"machine"`
-	JavaFlags   string    `json:"java_flags"`
-	ServersEach int       `json:"servers_each"`
-	Figures     []Figure  `json:"figures"`
-	Runs        []Run     `json:"runs"`
+	Started time.Time `json:"started"`
+	Machine Machine   `json:"machine"`
+	// LoadBefore is the load average before anything was started: what else the machine does blurs throughput and latency,
+	// and processor time per request much less.
+	LoadBefore  string   `json:"load_before"`
+	JavaFlags   string   `json:"java_flags"`
+	ServersEach int      `json:"servers_each"`
+	Figures     []Figure `json:"figures"`
+	Runs        []Run    `json:"runs"`
 }
 
 // A Run is one measurement of a comparison.
@@ -102,8 +105,8 @@ func writeComparison(w io.Writer, c *Comparison) {
 			number(f.Ratio, "x"), number(f.Must, "x"), number(f.Hoped, "x"))
 	}
 	t.Flush()
-	fmt.Fprintf(w, "%d server(s) each; java %s; %d x %s, Linux %s, load average %s\n",
-		c.ServersEach, c.JavaFlags, c.Machine.CPUs, c.Machine.Model, c.Machine.Kernel, c.Machine.LoadAverage)
+	fmt.Fprintf(w, "%d server(s) each; java %s; %d x %s, Linux %s, load average %s before, %s after\n",
+		c.ServersEach, c.JavaFlags, c.Machine.CPUs, c.Machine.Model, c.Machine.Kernel, c.LoadBefore, c.Machine.LoadAverage)
 }
 
 // writeJSON writes v to path.
