@@ -200,6 +200,9 @@ func (s *server) writeFile(name string, content []byte) error {
 	if _, err := f.WriteAt(content, 0); err != nil {
 		return err
 	}
+	if s.w.opts.Mistakes == EpochNotSynced && name != "image" {
+		return s.mem.Rename(tmp, dataDir+"/"+name)
+	}
 	if err := f.Sync(); err != nil {
 		return err
 	}

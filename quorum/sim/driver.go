@@ -74,9 +74,16 @@ const (
 	KeepLogAfterSnap
 	// EpochNotSynced: the files of the epochs are written and not synced.
 	EpochNotSynced
-	// ForgetUnappliedAtLead: a new leader begins without applying what its log holds beyond
-	// its tree.
+	// SyncOvertakesWrites: a sync is stepped while writes in front of it wait to be prepared.
+	SyncOvertakesWrites
+	// WriteOvertakesSync: writes are sent on their way while a sync in front of them is not answered.
+	WriteOvertakesSync
+	mistakesEnd
 )
+
+func (m Mistakes) String() string {
+	return [...]string{"NoMistake", "KeepLogAfterSnap", "EpochNotSynced", "SyncOvertakesWrites", "WriteOvertakesSync"}[m]
+}
 
 // turn does everything that has come, as the replica goroutine of a server does: it steps the
 // machine for each event, prepares what has been asked for, ends the turn of the machine, and
@@ -397,7 +404,7 @@ func (s *server) readPackets(l *link, side int, b []byte) bool {
 				s.told[info.ServerID] = quorum.EpochOf(p.Zxid)
 			}
 		}
-		if side == 1 && isSync(&p) {
+		if side == 1 && isSync(&p) && s.w.opts.Mistakes != SyncOvertakesWrites {
 			if m := s.leader; !s.flush() || s.leader != m || !e.open {
 				return false
 			}
@@ -588,6 +595,10 @@ func (s *server) output(o *zab.Output) {
 		}
 	case zab.OutWarn:
 		s.trace('w', "%v", o.Reason)
+		if reason := o.Reason; errors.Is(reason, zab.ErrNewerEpoch) {
+			// That server can never follow in this epoch. The next one is higher.
+			s.post(func() { s.step(zab.Input{Kind: zab.InResign, Err: reason}) })
+		}
 	default:
 		panic(fmt.Sprintf("sim: output %d", o.Kind))
 	}

@@ -174,7 +174,7 @@ func (s *server) pump(k *conn) {
 			o.sent = true
 			s.sendOn(k, o)
 		}
-		if o.kind == opSync || k.closedHere {
+		if o.kind == opSync && s.w.opts.Mistakes != WriteOvertakesSync || k.closedHere {
 			return
 		}
 	}
@@ -190,7 +190,10 @@ func (s *server) sendOn(k *conn, o *op) {
 	token := uint64(len(s.syncs))
 	if m := s.leader; m != nil {
 		s.post(func() { // not in the middle of outputs
-			if s.leader == m && s.flush() && s.leader == m {
+			if s.leader != m {
+				return
+			}
+			if s.w.opts.Mistakes == SyncOvertakesWrites || s.flush() && s.leader == m {
 				s.step(zab.Input{Kind: zab.InSync, Token: token})
 			}
 		})

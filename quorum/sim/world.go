@@ -18,6 +18,9 @@ type Options struct {
 	Bugs zab.Bugs
 	// Mistakes are planted in the driver of all servers.
 	Mistakes Mistakes
+	// EffectsOnly turns the checks off that look at what servers have on their disks (durability,
+	// epoch): a bug is found only when it does harm that a client, or another server, sees.
+	EffectsOnly bool
 	// Keep has the indices of the faults to inject, in rising order; nil means all of the
 	// seed's schedule.
 	Keep []int
