@@ -147,16 +147,23 @@ func (e *ensemble) receiveTree(id zab.LinkID, zxid quorum.Zxid) {
 		})
 	}
 	s.wg.Go(func() {
-		var tree *engine.Engine
+		var rest []byte
 		err := l.link.ReceiveTree(func(r io.Reader) ([]byte, error) {
-			t, rest, err := javadata.LoadTree(&progressReader{r: r, tell: progress}, "snapshot stream", zxid, opts)
-			if err != nil {
-				return nil, err
+			tree, left, err := javadata.LoadTree(&progressReader{r: r, tell: progress}, "snapshot stream", zxid, opts)
+			if err == nil {
+				if rest, err = readSignature(r, left); err != nil {
+					err = errors.Join(err, tree.Close())
+				}
 			}
-			tree = t
-			return readSignature(r, rest)
+			if err == nil {
+				// Before the link goes on to the packets behind the tree, which must come later.
+				e.r.post(func(*replica) { e.treeReceived(life, id, zxid, tree, nil) })
+			}
+			return rest, err
 		})
-		e.r.post(func(*replica) { e.treeReceived(life, id, zxid, tree, err) })
+		if err != nil {
+			e.r.post(func(*replica) { e.treeReceived(life, id, zxid, nil, err) })
+		}
 	})
 }
 
@@ -257,7 +264,7 @@ func (e *ensemble) takeSnapshot(zxid quorum.Zxid) {
 	}
 	e.received, e.unlogged = nil, nil
 	e.install(tree, zxid)
-	e.step(zab.Input{Kind: zab.InSnapshotTaken})
+	e.step(zab.Input{Kind: zab.InSnapshotTaken, Zxid: zxid})
 }
 
 // dropReceived forgets a tree that never became this server's.
