@@ -131,6 +131,9 @@ func (q *requestQueue) pop() {
 	}
 	q.head++
 	if q.head < len(q.entries) {
+		if q.head >= compactQueueAt && q.head*2 >= len(q.entries) {
+			q.compact()
+		}
 		return
 	}
 	q.head = 0
@@ -139,6 +142,26 @@ func (q *requestQueue) pop() {
 	if cap(q.bytes) > maxIdleQueueBytes || cap(q.entries) > maxIdleQueueBytes/32 {
 		q.entries, q.bytes = nil, nil
 	}
+}
+
+// compactQueueAt is how many served entries a queue that never runs empty may keep.
+const compactQueueAt = 256
+
+// compact drops what has been served.
+func (q *requestQueue) compact() {
+	q.entries = q.entries[:copy(q.entries, q.entries[q.head:])]
+	q.head = 0
+	if len(q.bytes) == 0 {
+		return
+	}
+	var kept []byte
+	for i := range q.entries {
+		e := &q.entries[i]
+		off := int32(len(kept))
+		kept = append(kept, q.body(e)...)
+		e.off = off
+	}
+	q.bytes = kept
 }
 
 // drain serves reads and sends replies from the front of the queue up to the next write.

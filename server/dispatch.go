@@ -77,9 +77,8 @@ func (s *Server) Frames(np netpoll.Conn, it *netpoll.Frames) {
 	l.gate.Lock()
 	l.nowNs = nowNs
 	c.unsentBytes = unsent
-	if c.takesFrames(0) {
-		c.lastHeardMs.Store(nowNs / 1e6)
-	}
+	// Bytes have come, or may be taken at last: the client is there, even if it is being slowed down.
+	c.lastHeardMs.Store(nowNs / 1e6)
 	keep := true
 	for keep && c.takesFrames(len(b.requests)) {
 		frame, ok := it.Next()

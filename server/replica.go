@@ -45,6 +45,8 @@ type replica struct {
 	request        prep.Request      // being prepared, kept so that none is allocated
 	pending        proposalQueue     // prepared, not applied
 	lastZxid       proto.Zxid        // of the last transaction prepared
+	tickedMs       int64             // when tick last ran
+	expireFromMs   int64             // no session expires before
 	refusing       bool              // the log takes nothing: writes are refused
 }
 
@@ -215,13 +217,19 @@ func (r *replica) committedZxid() proto.Zxid {
 // tick does what time demands: sessions expire, containers are swept.
 func (r *replica) tick() {
 	nowMs := r.srv.nowMs()
+	// After a pause (a stopped process, a migrated machine) the pings that came meanwhile wait in the sockets: the
+	// loops get a tick to read them before silence counts against a session.
+	if r.tickedMs != 0 && nowMs-r.tickedMs > 2*r.sessions.tickMs {
+		r.expireFromMs = nowMs + r.sessions.tickMs
+	}
+	r.tickedMs = nowMs
 	if r.refusing {
 		r.wal.Retry()
 	}
 	if !r.leads() {
 		return
 	}
-	if !r.refusing {
+	if !r.refusing && nowMs >= r.expireFromMs {
 		r.sessions.expire(nowMs, func(s *session) {
 			r.srv.figures.Counter("stale_sessions_expired").Add(1)
 			r.srv.log.Info(fmt.Sprintf("Expiring session 0x%x, timeout of %dms exceeded", s.id, s.timeoutMs))

@@ -2,6 +2,7 @@ package server
 
 import (
 	"testing"
+	"time"
 
 	"zabra.dev/zabra/engine/proto"
 )
@@ -69,4 +70,33 @@ func TestFirstSessionID(t *testing.T) {
 	f(1, 0xabcdef, 0x010000abcdef0000)
 	f(255, 1, 0xff00000000010000)
 	f(0x80, 0, 0x8000000000000001)
+}
+
+// After a pause of the whole process the pings that came meanwhile are read before anybody expires.
+func TestPauseExpiresNobody(t *testing.T) {
+	s := stillServer(t)
+	c := stillClient(s)
+	x := s.replica.sessions.sessions[c.session]
+	x.timeoutMs = 400
+	s.replica.sessions.schedule(x, s.nowMs())
+	s.replica.tick()
+	pause := func(d time.Duration) { s.began = s.began.Add(-d) }
+	pause(10 * time.Second)
+	s.replica.tick()
+	if x.closing {
+		t.Fatal("a session expired before what waits in the sockets was read")
+	}
+	c.lastHeardMs.Store(s.nowMs())
+	pause(250 * time.Millisecond)
+	s.replica.tick()
+	if x.closing {
+		t.Fatal("a session that was heard of expired")
+	}
+	for range 5 {
+		pause(250 * time.Millisecond)
+		s.replica.tick()
+	}
+	if !x.closing {
+		t.Fatal("a silent session lives on")
+	}
 }

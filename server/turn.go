@@ -197,6 +197,11 @@ func (r *replica) applyRefused(p *proposal) {
 	c.finishWrite(p.xid, p.op, zxid, p.receivedNs, func(dst []byte) []byte {
 		return appendHeaderReply(dst, p.xid, zxid, proto.ErrSystem)
 	})
+	if p.op == proto.OpCloseSession {
+		// The client wants to go; its session expires when the log takes the close.
+		c.closeAfterFlush = true
+		c.goodbye()
+	}
 }
 
 // An appender gathers the records of a turn into slabs and appends them to the log.
