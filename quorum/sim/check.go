@@ -2,6 +2,7 @@ package sim
 
 import (
 	"bytes"
+	"slices"
 	"sort"
 
 	"github.com/cespare/xxhash/v2"
@@ -18,7 +19,8 @@ type txnMark struct {
 	digest uint64 // of the tree after it; 0: not applied yet
 }
 
-// history is what a server's image and log amount to: the transactions behind base.
+// history is what a server's image and log amount to: what is in the image, of which the part
+// that nobody had committed when it was made is known, and the transactions behind.
 type history struct {
 	base      quorum.Zxid // zxid of the image
 	marks     []txnMark
@@ -26,10 +28,25 @@ type history struct {
 	stable    quorum.Zxid // the log has said that it is durable up to here
 }
 
-func newHistory(base quorum.Zxid) history { return history{base: base, committed: base, stable: base} }
+// newHistory begins a history with an image, nil being the empty one.
+func newHistory(m *image) history {
+	if m == nil {
+		return history{}
+	}
+	h := history{base: m.zxid, committed: m.zxid, stable: m.zxid, marks: slices.Clone(m.marks)}
+	if len(m.marks) > 0 {
+		h.committed = m.marks[0].zxid - 1
+	}
+	return h
+}
 
 func (h *history) add(z quorum.Zxid, packet []byte) {
 	h.marks = append(h.marks, txnMark{zxid: z, sum: xxhash.Sum64(packet)})
+}
+
+// unsettled gives the marks up to z that nobody has committed yet.
+func (c *checker) unsettled(h *history, z quorum.Zxid) []txnMark {
+	return slices.Clone(h.marks[h.after(min(z, c.last())):h.after(z)])
 }
 
 // after gives the index of the first mark above z.
@@ -56,11 +73,6 @@ func (h *history) truncate(z quorum.Zxid) {
 	h.stable = min(h.stable, z)
 }
 
-// restart forgets the marks, to be added again behind an image.
-func (h *history) restart(base quorum.Zxid) {
-	h.base, h.marks, h.committed = base, nil, base
-}
-
 // checker watches all servers. Its log is the one history that all of them must share: what
 // any server has been told to be committed.
 type checker struct {
@@ -68,10 +80,11 @@ type checker struct {
 	log  []txnMark
 	info []txnInfo
 
-	tree   *engine.Engine // after log
-	paths  map[string][]version
-	taken  map[requestKey]quorum.Zxid // which transaction came of a request
-	served map[quorum.Epoch]*reign
+	tree    *engine.Engine // after log
+	paths   map[string][]version
+	packets map[uint64][]byte          // by their sum: all that were ever proposed
+	taken   map[requestKey]quorum.Zxid // which transaction came of a request
+	served  map[quorum.Epoch]*reign
 
 	// completed is the newest zxid of an operation that had to be linearizable and was answered.
 	completed quorum.Zxid
@@ -109,7 +122,7 @@ func newChecker(w *world) *checker {
 	if err != nil {
 		panic(err)
 	}
-	return &checker{w: w, tree: t, paths: map[string][]version{}, taken: map[requestKey]quorum.Zxid{}, served: map[quorum.Epoch]*reign{}}
+	return &checker{w: w, tree: t, paths: map[string][]version{}, packets: map[uint64][]byte{}, taken: map[requestKey]quorum.Zxid{}, served: map[quorum.Epoch]*reign{}}
 }
 
 func (c *checker) close() { c.tree.Close() }
@@ -156,9 +169,12 @@ func (c *checker) committed(s *server, z quorum.Zxid) {
 	c.kept("commit")
 }
 
+// proposed notes a proposal.
+func (c *checker) proposed(packet []byte) { c.packets[xxhash.Sum64(packet)] = packet }
+
 // append continues the common history with what s has been the first to commit.
 func (c *checker) append(s *server, m *txnMark) {
-	packet := s.packetOf(m.zxid)
+	packet := c.packets[m.sum]
 	txn, err := proto.ProposalTxn(packet)
 	if err != nil {
 		panic(err)

@@ -54,6 +54,8 @@ type image struct {
 	// replaces: the image came from a leader, and what the log holds from before is void.
 	replaces bool
 	records  map[string][]byte
+	// marks tell the checkers what is in the image that nobody had committed when it was made.
+	marks []txnMark
 }
 
 func (m *image) clone() *image {
@@ -82,13 +84,21 @@ func (m *image) keys() []string {
 	return keys
 }
 
-// encode gives the bytes of the image: [zxid][replaces][records: [key][len u32][value]][xxhash64].
+// encode gives the bytes of the image, which are, a count in front of each list,
+//
+//	[zxid][replaces][marks: [zxid][sum][digest]][records: [key][value]][xxhash64]
 func (m *image) encode() []byte {
 	b := binary.BigEndian.AppendUint64(nil, uint64(m.zxid))
 	if m.replaces {
 		b = append(b, 1)
 	} else {
 		b = append(b, 0)
+	}
+	b = binary.BigEndian.AppendUint32(b, uint32(len(m.marks)))
+	for _, t := range m.marks {
+		b = binary.BigEndian.AppendUint64(b, uint64(t.zxid))
+		b = binary.BigEndian.AppendUint64(b, t.sum)
+		b = binary.BigEndian.AppendUint64(b, t.digest)
 	}
 	for _, k := range m.keys() {
 		b = append(b, byte(len(k)))
@@ -102,11 +112,16 @@ func (m *image) encode() []byte {
 var errImage = errors.New("sim: damaged image")
 
 func decodeImage(b []byte) (*image, error) {
-	if len(b) < 17 || xxhash.Sum64(b[:len(b)-8]) != binary.BigEndian.Uint64(b[len(b)-8:]) {
+	if len(b) < 21 || xxhash.Sum64(b[:len(b)-8]) != binary.BigEndian.Uint64(b[len(b)-8:]) {
 		return nil, errImage
 	}
 	m := &image{zxid: quorum.Zxid(binary.BigEndian.Uint64(b)), replaces: b[8] == 1, records: map[string][]byte{}}
-	for b = b[9 : len(b)-8]; len(b) > 0; {
+	marks := binary.BigEndian.Uint32(b[9:])
+	for b = b[13 : len(b)-8]; marks > 0; marks-- {
+		m.marks = append(m.marks, txnMark{int64(binary.BigEndian.Uint64(b)), binary.BigEndian.Uint64(b[8:]), binary.BigEndian.Uint64(b[16:])})
+		b = b[24:]
+	}
+	for len(b) > 0 {
 		k := string(b[1 : 1+b[0]])
 		b = b[1+len(k):]
 		n := binary.BigEndian.Uint32(b)
@@ -290,7 +305,7 @@ func (s *server) recover() error {
 	if s.engine, err = s.image.load(); err != nil {
 		return s.setDamaged(err)
 	}
-	s.hist = newHistory(s.imageZxid())
+	s.hist = newHistory(s.image)
 	s.w.check.imageLoaded(s)
 	if err := s.replay(1 << 62); err != nil {
 		s.engine.Close()
@@ -308,7 +323,7 @@ func (s *server) setDamaged(cause error) error {
 	}
 	s.trace('~', "damaged: %v", cause)
 	s.damaged, s.image = true, nil
-	s.hist = newHistory(0)
+	s.hist = history{}
 	s.window = zab.NewWindow(0, 0)
 	var err error
 	s.engine, err = engine.New(treeOptions)
@@ -492,7 +507,9 @@ func (s *server) abortImage() {
 // wholeImage gives an image of the tree as it is, to be sent and not to be kept.
 func (s *server) wholeImage() *image {
 	s.abortImage()
-	return imageOf(s.engine, s.image, false)
+	m := imageOf(s.engine, s.image, false)
+	m.marks = s.w.check.unsettled(&s.hist, m.zxid)
+	return m
 }
 
 // truncate cuts log and tree. It returns the zxid at which they end.
@@ -519,7 +536,9 @@ func (s *server) truncate(z quorum.Zxid) (quorum.Zxid, bool, error) {
 		if s.engine, err = s.image.load(); err != nil {
 			panic(err)
 		}
-		s.hist.restart(s.imageZxid())
+		stable := s.hist.stable
+		s.hist = newHistory(s.image)
+		s.hist.stable = stable
 		if err := s.replay(end); err != nil {
 			return 0, false, fmt.Errorf("read the log that was cut: %w", err)
 		}
@@ -530,7 +549,7 @@ func (s *server) truncate(z quorum.Zxid) (quorum.Zxid, bool, error) {
 // install makes the staged tree, which is at z, the server's own, in place of image and log.
 func (s *server) install(z quorum.Zxid) error {
 	m := imageOf(s.staged, s.stagedImage, true)
-	m.zxid, m.replaces = z, true
+	m.zxid, m.replaces, m.marks = z, true, s.stagedImage.marks
 	err := s.writeFile("image", m.encode())
 	if err != nil {
 		return err
@@ -550,7 +569,7 @@ func (s *server) install(z quorum.Zxid) error {
 	s.staged, s.stagedImage, s.stagedWindow = nil, nil, nil
 	s.durable, s.sinceImage = 0, 0
 	s.window.Reset(z)
-	s.hist = newHistory(z)
+	s.hist = newHistory(m)
 	s.w.check.imageLoaded(s)
 	return nil
 }

@@ -8,6 +8,8 @@ import (
 	"slices"
 	"time"
 
+	"github.com/cespare/xxhash/v2"
+
 	"zabra.dev/zabra/engine"
 	"zabra.dev/zabra/engine/prep"
 	"zabra.dev/zabra/engine/proto"
@@ -371,9 +373,6 @@ func (s *server) readLink(l *link, side int) {
 		case f.fin:
 			e.open = false
 			s.drop(l)
-			if s.treeFrom(l) {
-				s.trees = nil
-			}
 			s.step(zab.Input{Kind: zab.InLinkClosed, Link: l.id})
 		case f.tree != nil:
 			s.treeCame(f.tree)
@@ -384,8 +383,6 @@ func (s *server) readLink(l *link, side int) {
 		}
 	}
 }
-
-func (s *server) treeFrom(l *link) bool { return s.trees != nil && s.holds(l) }
 
 // readPackets steps the machine for each packet in b. What a learner must not take yet stays.
 func (s *server) readPackets(l *link, side int, b []byte) bool {
@@ -513,6 +510,7 @@ func (s *server) prepareAll() {
 		// The log writes headers between the payloads of the batch, never into them.
 		proposals[i] = zab.Proposal{Zxid: r.Zxid, Packet: batch.Payload(i)}
 		s.hist.add(r.Zxid, batch.Payload(i))
+		s.w.check.proposed(batch.Payload(i))
 	}
 	s.step(zab.Input{Kind: zab.InPropose, Proposals: proposals})
 }
@@ -561,9 +559,7 @@ func (s *server) output(o *zab.Output) {
 	case zab.OutTruncateLog:
 		s.cut(o.Zxid)
 	case zab.OutReceiveTree:
-		s.trees = []*treePart{}
-		h, _ := s.linkOf(o.Link)
-		s.post(func() { s.readLink(h.l, h.side) })
+		// readLink takes the tree, of which the first part may have been taken already.
 	case zab.OutTakeSnapshot:
 		s.takeSnapshot(o.Zxid)
 	case zab.OutCommit:
@@ -805,9 +801,11 @@ func (s *server) commit(z quorum.Zxid) {
 func (s *server) commitStaged(z quorum.Zxid) {
 	w := s.stagedWindow
 	for i := w.After(s.staged.LastZxid()); i < w.Len() && w.At(i).Zxid <= z; i++ {
-		if err := s.applyTo(s.staged, w.At(i).Zxid, w.At(i).Packet); err != nil {
+		e := w.At(i)
+		if err := s.applyTo(s.staged, e.Zxid, e.Packet); err != nil {
 			panic(err)
 		}
+		s.stagedImage.marks = append(s.stagedImage.marks, txnMark{e.Zxid, xxhash.Sum64(e.Packet), s.staged.Digest()})
 	}
 	s.upTo = max(s.upTo, z)
 }
@@ -901,21 +899,6 @@ func (s *server) stepDown(reason string, wait time.Duration) {
 		return
 	}
 	s.post(s.look)
-}
-
-// packetOf finds the packet of a transaction, in memory or on disk.
-func (s *server) packetOf(z quorum.Zxid) []byte {
-	if i := s.window.After(z) - 1; i >= 0 && s.window.At(i).Zxid == z {
-		return s.window.At(i).Packet
-	}
-	var packet []byte
-	s.mustReplay(func(at int64, p []byte) error {
-		if at == z {
-			packet = bytes.Clone(p)
-		}
-		return nil
-	})
-	return packet
 }
 
 // logHistory is the zab.History of a server.
