@@ -1,6 +1,6 @@
 # Targets; every step of CI is one of them.
 .DEFAULT_GOAL := help
-.PHONY: help build install run test race invariants fuzz bench lint interop clean
+.PHONY: help build install run test race invariants fuzz bench compare sim lint interop clean
 
 GO      ?= go
 PREFIX  ?= /usr/local
@@ -43,6 +43,14 @@ fuzz: ## run each fuzz target for FUZZTIME
 
 bench: ## the microbenchmarks of all packages
 	$(GO) test -run '^$$' -bench . -benchmem ./...
+
+compare: build ## the same loads on Debian's Java server and on Zabra in turn; prints the ratios
+	$(BIN)/zabra bench compare
+
+SEEDS ?= 2000
+FIRST ?= 1
+sim: ## simulate ensembles from SEEDS seeds, from seed FIRST on
+	$(GO) test ./quorum/sim -count=1 -timeout 0 -run TestSim -sim.seeds=$(SEEDS) -sim.first=$(FIRST)
 
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 lint: ## gofmt, vet, staticcheck
