@@ -310,12 +310,14 @@ func (l *Leader) tryServe(out *Outputs) {
 		return
 	}
 	l.phase = leaderServing
-	o := out.add(OutCommit)
-	o.Zxid = l.opts.LastZxid
+	if l.opts.LastZxid > 0 {
+		o := out.add(OutCommit)
+		o.Zxid = l.opts.LastZxid
+	}
 	l.committed = l.last
 	l.eras = append(l.eras[:0], era{from: l.last + 1, a: l.config})
 	l.completeReconfig(out)
-	o = out.add(OutServe)
+	o := out.add(OutServe)
 	o.Epoch = l.epoch
 	for _, p := range l.peers {
 		if p.state == peerReady {
