@@ -83,12 +83,13 @@ func serve(cfg *config.Config, log *slog.Logger, notifier *script.Notifier) int 
 	} else {
 		log.Info("Starting server")
 	}
-	signals := make(chan os.Signal, 1)
-	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT)
 	s, err := server.Start(opts, log)
 	if err != nil {
 		return exitWith(log, err)
 	}
+	// Only now: a signal during a long recovery ends the process at once, which loses nothing.
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT)
 	code := config.ExitNormal
 	beside, err := startEndpoints(cfg, s, log)
 	if err != nil {
