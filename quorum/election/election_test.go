@@ -293,6 +293,9 @@ func TestSettledVotes(t *testing.T) {
 	f("decided:FO(1,7,4,3)", in{2, following(1, 7, 4, 2)}, in{1, leading(1, 7, 4, 3)}, in{3, following(1, 7, 4, 3)})
 	// LOOKING votes of this round count together with them when they are equal in everything.
 	f("1:LO(1,9,4,4) 2:LO(1,9,4,4) 3:LO(1,9,4,4) 4:LO(1,9,4,4) decided:FO(1,9,4,4)", in{1, looking(1, 9, 4, 4)}, in{2, looking(1, 9, 4, 4)}, in{1, leading(1, 9, 4, 4)}, in{3, following(1, 9, 4, 4)})
+	// And decide like them when all have cast them, in whatever state they are now.
+	f("1:LO(1,9,4,4) 2:LO(1,9,4,4) 3:LO(1,9,4,4) 4:LO(1,9,4,4) decided:FO(1,9,4,4)",
+		in{1, looking(1, 9, 4, 4)}, in{2, following(1, 9, 4, 4)}, in{3, following(1, 9, 4, 4)}, in{4, following(1, 9, 4, 4)})
 	// An old server's votes are compared by the leader alone.
 	old := following(1, 7, 7, 1)
 	old.Version = 0

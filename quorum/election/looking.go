@@ -111,7 +111,7 @@ func (e *Election) count(now time.Duration, from quorum.ServerID, v quorum.Vote,
 	case quorum.Looking:
 		return e.countLooking(now, from, v, out)
 	case quorum.Following, quorum.Leading:
-		return e.countSettled(from, v, out)
+		return e.countSettled(now, from, v, out)
 	}
 	return out // an observer has no say
 }
@@ -179,7 +179,7 @@ func (e *Election) agree(now time.Duration, out []Output) []Output {
 }
 
 // countSettled takes the vote of a server that follows or leads.
-func (e *Election) countSettled(from quorum.ServerID, v quorum.Vote, out []Output) []Output {
+func (e *Election) countSettled(now time.Duration, from quorum.ServerID, v quorum.Vote, out []Output) []Output {
 	l := &e.looking
 	if v.ElectionEpoch == e.round {
 		// Stored as of version 0, so that for today's peers the leader alone is compared: those
@@ -195,6 +195,11 @@ func (e *Election) countSettled(from quorum.ServerID, v quorum.Vote, out []Outpu
 	if e.supports(l.outside, v) && e.leads(l.outside, v.Leader, v.ElectionEpoch) {
 		e.round = v.ElectionEpoch
 		return e.decide(v, l.outside, out)
+	}
+	if sameVote(v, e.proposal()) {
+		// It decided for our proposal before we heard that it voted for it: its vote was replaced
+		// in the queue of one by an answer.
+		return e.agree(now, out)
 	}
 	return out
 }

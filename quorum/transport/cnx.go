@@ -247,8 +247,8 @@ func (m *CnxManager) Send(to quorum.ServerID, n *quorum.Notification) {
 		p.cnx.wakeWriter()
 		return
 	}
-	if p.knocked != nil {
-		p.wanted = true // nobody may come; then knock again
+	if p.dialing && to > m.opts.Self {
+		p.wanted = true // this is a knock; if nobody comes, knock again
 	}
 	m.dialLocked(p)
 }

@@ -14,8 +14,9 @@ const (
 	// eventsMax bounds the events that wait for Drain; a further notification drops the oldest event.
 	eventsMax = 100
 	// connectBackWait is how long a server with the lower id waits for the other to connect back
-	// before a further message makes it knock again.
-	connectBackWait = time.Second
+	// before a further message makes it knock again. To knock sooner would tear down what the other
+	// is about to make.
+	connectBackWait = 250 * time.Millisecond
 	// lostWithin is how long before the end of a connection something must have been sent on it to be taken
 	// for lost, and sent again on a new one.
 	lostWithin = time.Second
