@@ -121,7 +121,13 @@ func startServer(t testing.TB, k kind, to tour) *server {
 }
 
 func (s *server) configure(t testing.TB, cfg map[string]string) {
-	s.port = freePort(t)
+	if p := cfg["clientPort"]; p != "" {
+		n, err := strconv.Atoi(p)
+		must(t, err)
+		s.port = n
+	} else {
+		s.port = freePort(t)
+	}
 	host := "127.0.0.1"
 	if h := cfg["clientPortAddress"]; h != "" {
 		host = h
@@ -159,8 +165,15 @@ func (s *server) configure(t testing.TB, cfg map[string]string) {
 	must(t, os.WriteFile(filepath.Join(s.dir, "zoo.cfg"), []byte(b.String()), 0o644))
 }
 
-// start launches the process; the folder may hold the data of an earlier life.
+// start launches the process and waits until it serves.
 func (s *server) start(t testing.TB) error {
+	t.Helper()
+	s.launch(t)
+	return s.awaitServing()
+}
+
+// launch starts the process; the folder may hold the data of an earlier life.
+func (s *server) launch(t testing.TB) {
 	t.Helper()
 	cfg := filepath.Join(s.dir, "zoo.cfg")
 	switch s.kind {
@@ -181,7 +194,12 @@ func (s *server) start(t testing.TB) error {
 	s.cmd.Stdout, s.cmd.Stderr = log, log
 	must(t, startProcess(s.cmd))
 	s.done = make(chan struct{})
-	go func() { s.err = s.cmd.Wait(); close(s.done) }()
+	cmd, done := s.cmd, s.done
+	go func() { s.err = cmd.Wait(); close(done) }()
+}
+
+// awaitServing waits until the server says in what mode it serves.
+func (s *server) awaitServing() error {
 	ctx, cancel := context.WithTimeout(context.Background(), startTimeout)
 	defer cancel()
 	for !strings.Contains(string(s.ask("srvr", 500*time.Millisecond)), "Mode: ") {

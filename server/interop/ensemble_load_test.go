@@ -1,0 +1,412 @@
+//go:build interop
+
+package interop
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"reflect"
+	"slices"
+	"sort"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"zabra.dev/zabra/engine/proto"
+	"zabra.dev/zabra/server/client"
+)
+
+const (
+	loadPace    = 5 * time.Millisecond // between the writes of one client
+	loadTimeout = 30 * time.Second     // for what must come about once servers are up
+	loadSession = 60 * time.Second     // longer than any server is away
+	noNode      = "\x00absent"         // the node is not there
+)
+
+// A load writes through every server of an ensemble, each client through one, and knows what
+// must be in the tree at the end.
+type load struct {
+	t      *testing.T
+	cancel context.CancelFunc
+	done   sync.WaitGroup
+
+	mu      sync.Mutex          // guards the fields below
+	may     map[string][]string // what the data of a path may be; one entry if the last write was acknowledged
+	acked   int
+	unknown int           // writes without an answer
+	by      []int         // acknowledged writes of each client
+	more    chan struct{} // closed and replaced at each acknowledged write
+}
+
+func startLoad(t *testing.T, addrs []string) *load {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	l := &load{t: t, cancel: cancel, may: map[string][]string{}, by: make([]int, len(addrs)), more: make(chan struct{})}
+	c := dialEnsemble(t, addrs, nil)
+	for i := range addrs {
+		insist(t, c, func(ctx context.Context) error {
+			_, err := c.Create(ctx, fmt.Sprintf("/w%d", i), nil, proto.WorldAnyone, client.Persistent)
+			return err
+		})
+	}
+	for i, a := range addrs {
+		l.done.Go(func() { l.write(ctx, i, a) })
+	}
+	t.Cleanup(l.stop)
+	return l
+}
+
+func (l *load) stop() {
+	l.cancel()
+	l.done.Wait()
+}
+
+// write is one client: it makes nodes and changes and removes some of them.
+func (l *load) write(ctx context.Context, i int, addr string) {
+	c, err := client.New(addr, client.Options{SessionTimeout: loadSession, FailFast: true})
+	if err != nil {
+		l.t.Error(err)
+		return
+	}
+	defer c.Close()
+	tick := time.NewTicker(loadPace)
+	defer tick.Stop()
+	sure := "" // the last node whose state is known
+	for n := 0; ; n++ {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		if c.WaitConnected(ctx) != nil {
+			if c.State() == client.StateExpired {
+				l.t.Errorf("the session of the client of server %d expired", i+1)
+				return
+			}
+			continue
+		}
+		path, data := sure, strconv.Itoa(n)
+		opCtx, cancel := context.WithTimeout(context.Background(), loadTimeout)
+		switch {
+		case sure != "" && n%4 == 1:
+			_, err = c.SetData(opCtx, path, []byte(data), -1)
+		case sure != "" && n%16 == 2:
+			data = noNode
+			err = c.Delete(opCtx, path, -1)
+		default:
+			path = fmt.Sprintf("/w%d/%d", i, n)
+			_, err = c.Create(opCtx, path, []byte(data), proto.WorldAnyone, client.Persistent)
+		}
+		cancel()
+		sure = ""
+		if l.note(i, path, data, err) && data != noNode {
+			sure = path
+		}
+	}
+}
+
+// note keeps what came of a write and reports whether it was acknowledged.
+func (l *load) note(i int, path, data string, err error) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	switch {
+	case err == nil:
+		l.may[path] = []string{data}
+		l.acked++
+		if i >= 0 {
+			l.by[i]++
+		}
+		close(l.more)
+		l.more = make(chan struct{})
+		return true
+	case errors.Is(err, client.ErrConnectionLoss), errors.Is(err, context.DeadlineExceeded):
+		if l.may[path] == nil {
+			l.may[path] = []string{noNode}
+		}
+		l.may[path] = append(l.may[path], data)
+		l.unknown++
+	default:
+		l.t.Errorf("%s = %q: %v", path, data, err)
+	}
+	return false
+}
+
+// await waits for n more acknowledged writes.
+func (l *load) await(n int) {
+	l.t.Helper()
+	deadline := time.After(loadTimeout)
+	l.mu.Lock()
+	want := l.acked + n
+	for l.acked < want {
+		more := l.more
+		l.mu.Unlock()
+		select {
+		case <-more:
+		case <-deadline:
+			l.t.Fatalf("%d writes were not acknowledged within %v", n, loadTimeout)
+		}
+		l.mu.Lock()
+	}
+	l.mu.Unlock()
+}
+
+// dialEnsemble returns a client of all addresses with a session; the test's end closes it.
+func dialEnsemble(t *testing.T, addrs []string, onEvent func(client.Event)) *client.Client {
+	t.Helper()
+	c, err := client.New(strings.Join(addrs, ","), client.Options{SessionTimeout: loadSession, OnEvent: onEvent})
+	must(t, err)
+	t.Cleanup(func() { c.Close() })
+	ctx, cancel := context.WithTimeout(context.Background(), loadTimeout)
+	defer cancel()
+	must(t, c.WaitConnected(ctx))
+	return c
+}
+
+// insist repeats an operation that may be repeated until it has an answer.
+func insist(t *testing.T, c *client.Client, op func(ctx context.Context) error) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), loadTimeout)
+	defer cancel()
+	for {
+		err := op(ctx)
+		if err == nil {
+			return
+		}
+		if errors.Is(err, client.ErrConnectionLoss) {
+			err = c.WaitConnected(ctx)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// A keeper holds one session, with an ephemeral, a watch and a counter, for as long as the test.
+type keeper struct {
+	t      *testing.T
+	l      *load
+	c      *client.Client // the session
+	by     *client.Client // another one, which fires the watch
+	id     proto.SessionID
+	fired  chan client.Event
+	number int // of the last sequential node
+}
+
+func startKeeper(t *testing.T, addrs []string, l *load) *keeper {
+	t.Helper()
+	k := &keeper{t: t, l: l, fired: make(chan client.Event, 100), number: -1}
+	k.c = dialEnsemble(t, addrs, func(ev client.Event) {
+		if ev.State == client.StateExpired {
+			t.Error("the kept session expired")
+		}
+	})
+	k.by = dialEnsemble(t, addrs, nil)
+	k.id = k.c.Session().ID
+	for _, n := range []struct {
+		path string
+		mode client.CreateMode
+	}{{"/keep", client.Persistent}, {"/keep/watched", client.Persistent}, {"/keep/here", client.Ephemeral}, {"/keep/count", client.Persistent}} {
+		insist(t, k.c, func(ctx context.Context) error {
+			_, err := k.c.Create(ctx, n.path, nil, proto.WorldAnyone, n.mode)
+			return err
+		})
+	}
+	k.check()
+	return k
+}
+
+// arm sets the watch.
+func (k *keeper) arm() {
+	k.t.Helper()
+	insist(k.t, k.c, func(ctx context.Context) error {
+		_, _, err := k.c.GetDataW(ctx, "/keep/watched", client.WatchChan(k.fired))
+		return err
+	})
+}
+
+// fire changes the watched node and waits for the event.
+func (k *keeper) fire() {
+	k.t.Helper()
+	insist(k.t, k.by, func(ctx context.Context) error {
+		_, err := k.by.SetData(ctx, "/keep/watched", []byte("x"), -1)
+		return err
+	})
+	deadline := time.After(loadTimeout)
+	for {
+		select {
+		case ev := <-k.fired:
+			switch ev.Type {
+			case client.EventNone:
+				continue
+			case proto.EventDataChanged:
+				return
+			}
+			k.t.Errorf("the watch got %v", ev)
+			return
+		case <-deadline:
+			k.t.Fatalf("the watch got nothing; client at %s, %v", k.c.Server(), k.c.State())
+		}
+	}
+}
+
+// check uses all that the session has.
+func (k *keeper) check() {
+	k.t.Helper()
+	k.arm()
+	k.fire()
+	insist(k.t, k.c, func(ctx context.Context) error {
+		st, err := k.c.Exists(ctx, "/keep/here")
+		if err == nil && st.EphemeralOwner != int64(k.id) {
+			k.t.Errorf("the ephemeral belongs to %#x, not to %#x", st.EphemeralOwner, k.id)
+		}
+		return err
+	})
+	for range 5 {
+		insist(k.t, k.c, func(ctx context.Context) error {
+			path, err := k.c.Create(ctx, "/keep/count/n-", []byte("n"), proto.WorldAnyone, client.PersistentSequential)
+			if err != nil {
+				return err
+			}
+			n, err := strconv.Atoi(path[len(path)-10:])
+			if err == nil && n <= k.number {
+				k.t.Errorf("sequence number %d after %d", n, k.number)
+			}
+			k.number = n
+			k.l.note(-1, path, "n", nil)
+			return err
+		})
+	}
+	if id := k.c.Session().ID; id != k.id {
+		k.t.Errorf("the session is %#x, was %#x", id, k.id)
+	}
+}
+
+// A znode is all that a client sees of one, and its path.
+type znode struct {
+	Data string
+	Stat proto.Stat
+	ACL  []proto.ACL
+}
+
+// readTree reads the tree by way of one server, after a sync.
+func readTree(t *testing.T, addr string) map[string]znode {
+	c := dialEnsemble(t, []string{addr}, nil)
+	ctx, cancel := context.WithTimeout(context.Background(), loadTimeout)
+	defer cancel()
+	if err := c.Sync(ctx, "/"); err != nil {
+		t.Errorf("%s: sync: %v", addr, err)
+		return nil
+	}
+	tree := map[string]znode{}
+	var mu sync.Mutex // guards tree and first
+	var first error
+	var wg sync.WaitGroup
+	slots := make(chan struct{}, 16)
+	var visit func(path string)
+	visit = func(path string) {
+		slots <- struct{}{}
+		var z znode
+		data, stat, err := c.GetData(ctx, path)
+		z.Data, z.Stat = string(data), stat
+		var names []string
+		if err == nil {
+			z.ACL, _, err = c.GetACL(ctx, path)
+		}
+		if err == nil && stat.NumChildren > 0 {
+			names, err = c.GetChildren(ctx, path)
+		}
+		<-slots
+		mu.Lock()
+		tree[path] = z
+		if err != nil && first == nil {
+			first = err
+		}
+		mu.Unlock()
+		for _, n := range names {
+			wg.Go(func() { visit(strings.TrimSuffix(path, "/") + "/" + n) })
+		}
+	}
+	visit("/")
+	wg.Wait()
+	if first != nil {
+		t.Errorf("%s: reading the tree: %v", addr, first)
+	}
+	return tree
+}
+
+// finish ends the load and compares what each server shows with the others and with what
+// was acknowledged.
+func (e *ensemble) finish(l *load, k *keeper) {
+	e.t.Helper()
+	l.stop()
+	k.check()
+	trees := make([]map[string]znode, len(e.members))
+	var wg sync.WaitGroup
+	for i, m := range e.members {
+		wg.Go(func() { trees[i] = readTree(e.t, m.addr) })
+	}
+	wg.Wait()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	e.t.Logf("%d writes acknowledged, by client %v, %d unanswered; %d nodes", l.acked, l.by, l.unknown, len(trees[0]))
+	for i, n := range l.by {
+		if n < 50 {
+			e.t.Errorf("only %d writes were acknowledged through server %d", n, i+1)
+		}
+	}
+	for i, m := range e.members {
+		e.wantWrites(m, trees[i], l.may)
+		if i > 0 {
+			e.wantSame(e.members[0], m, trees[0], trees[i])
+		}
+	}
+}
+
+func (e *ensemble) wantWrites(m *member, tree map[string]znode, may map[string][]string) {
+	var wrong []string
+	for path, datas := range may {
+		got := noNode
+		if z, ok := tree[path]; ok {
+			got = z.Data
+		}
+		if !slices.Contains(datas, got) {
+			wrong = append(wrong, fmt.Sprintf("%s is %q, want one of %q", path, got, datas))
+		}
+	}
+	e.complain(fmt.Sprintf("server %d (%s): not as acknowledged", m.id, m.kind), wrong)
+}
+
+func (e *ensemble) wantSame(ma, mb *member, a, b map[string]znode) {
+	paths := map[string]bool{}
+	for p := range a {
+		paths[p] = true
+	}
+	for p := range b {
+		paths[p] = true
+	}
+	var wrong []string
+	for p := range paths {
+		za, oka := a[p]
+		zb, okb := b[p]
+		if p == "/zookeeper/config" {
+			za.Stat.Mtime, zb.Stat.Mtime = 0, 0 // each server's own: the node is made at start
+		}
+		if oka != okb || !reflect.DeepEqual(za, zb) {
+			wrong = append(wrong, fmt.Sprintf("%s: %v %+v and %v %+v", p, oka, za, okb, zb))
+		}
+	}
+	e.complain(fmt.Sprintf("servers %d (%s) and %d (%s) differ", ma.id, ma.kind, mb.id, mb.kind), wrong)
+}
+
+// complain reports the first few of what is wrong.
+func (e *ensemble) complain(what string, wrong []string) {
+	e.t.Helper()
+	if len(wrong) == 0 {
+		return
+	}
+	sort.Strings(wrong)
+	e.t.Errorf("%s in %d places:\n%s", what, len(wrong), strings.Join(wrong[:min(len(wrong), 20)], "\n"))
+}
