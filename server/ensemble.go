@@ -300,6 +300,9 @@ func (e *ensemble) packets(id zab.LinkID, packets []quorum.Packet) {
 		if e.links[id] == nil {
 			return
 		}
+		if e.learner != nil && packets[i].Type == quorum.PacketDiff {
+			e.r.srv.log.Info(fmt.Sprintf("Getting a diff from the leader 0x%x", packets[i].Zxid))
+		}
 		e.step(zab.Input{Kind: zab.InPacket, Link: id, Packet: packets[i]})
 		if e.learner != nil && e.learner.Expects() != zab.ExpectPackets {
 			e.endTurn()
