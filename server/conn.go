@@ -49,6 +49,9 @@ type clientConn struct {
 	// throttled: frames may have been left with netpoll, to be taken when takesFrames says so.
 	throttled bool
 	polling   bool // a timer looks at the outbound bytes again
+	invalid   bool // a request was dropped: those behind it must be, too
+	// largeBytes are those of large requests that are not answered.
+	largeBytes int64
 	// unsentBytes is what netpoll had not got rid of when the loop last looked.
 	unsentBytes int
 
@@ -81,7 +84,7 @@ type queued struct {
 	kind       queuedKind
 	xid        int32
 	op         proto.OpCode
-	off, len   int32 // body of a read, frame of a ready reply: in requestQueue.bytes
+	off, len   int32 // body of a read, frame of a ready reply: in requestQueue.bytes; len of a write is its size if it is a large one
 	receivedNs int64
 }
 
@@ -111,6 +114,11 @@ func (q *requestQueue) front() *queued { return &q.entries[q.head] }
 
 func (q *requestQueue) pushWrite(xid int32, op proto.OpCode, nowNs int64) {
 	q.entries = append(q.entries, queued{kind: queuedWrite, xid: xid, op: op, receivedNs: nowNs})
+}
+
+// noteLarge makes the write that was pushed last a large one.
+func (q *requestQueue) noteLarge(frameBytes int) {
+	q.entries[len(q.entries)-1].len = int32(frameBytes)
 }
 
 // push copies b behind what waits.

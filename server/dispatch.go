@@ -191,7 +191,14 @@ func (c *clientConn) request(frame []byte, b *batch, nowNs int64) bool {
 				return true
 			}
 		}
+		large := s.opts.LargeRequestThreshold > 0 && len(frame) > s.opts.LargeRequestThreshold
+		if large && !c.admitLarge(len(frame)) {
+			return false
+		}
 		c.queue.pushWrite(xid, op, nowNs)
+		if large {
+			c.queue.noteLarge(len(frame))
+		}
 		b.addWrite(c, xid, op, body, nowNs)
 	case proto.OpCloseSession:
 		c.queue.pushWrite(xid, op, nowNs)

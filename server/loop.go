@@ -133,6 +133,9 @@ func (l *clientLoop) removeConn(c *clientConn) {
 		c.out = nil
 	}
 	c.queue = requestQueue{}
+	if c.largeBytes != 0 {
+		c.releaseLarge(c.largeBytes)
+	}
 }
 
 // wakeIfDirty asks the loop to flush. The caller holds the gate; one wake-up serves any number

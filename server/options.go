@@ -35,11 +35,16 @@ type Options struct {
 	OutboundMaxBytes             int // of replies that a client has not read; 0: netpoll's default
 	CnxnsPerAddressMax, CnxnsMax int // 0: no limit
 	SessionlessTimeoutMs         int64
-	ConnectTokens                int // 0: off
-	ConnectFillInterval          time.Duration
-	ConnectFillCount             int
-	TCPKeepAlive                 time.Duration
-	NumLoops                     int // 0: netpoll's default
+	// LargeRequestThreshold is the frame size above which a write counts as large, 0 or less: none does;
+	// LargeRequestsMaxBytes bounds those in flight.
+	LargeRequestThreshold int
+	LargeRequestsMaxBytes int64
+	Throttle              ThrottleOptions
+	ConnectTokens         int // 0: off
+	ConnectFillInterval   time.Duration
+	ConnectFillCount      int
+	TCPKeepAlive          time.Duration
+	NumLoops              int // 0: netpoll's default
 	// FourLetter admits four-letter words.
 	FourLetter config.FourLetter
 	// ClientPort, SecureClientPort (-1: none) and ListenBacklog are what the word conf tells.
@@ -90,6 +95,12 @@ func FromConfig(c *config.Config) Options {
 		CnxnsPerAddressMax:    c.Client.CnxnsPerAddressMax,
 		CnxnsMax:              c.Client.CnxnsMax,
 		SessionlessTimeoutMs:  c.Client.SessionlessTimeout.Milliseconds(),
+		LargeRequestThreshold: c.Limits.LargeRequestThreshold,
+		LargeRequestsMaxBytes: int64(c.Limits.LargeRequestTotalBytes),
+		Throttle: ThrottleOptions{
+			RequestsMax: c.Throttle.RequestsMax, DropStale: c.Throttle.DropStale, StaleConnectionCheck: c.Throttle.StaleConnectionCheck,
+			StaleLatencyCheck: c.Throttle.StaleLatencyCheck, OpWaitMaxMs: c.Throttle.OpWaitMax.Milliseconds(),
+		},
 		ConnectTokens:         c.Throttle.ConnectionTokens,
 		ConnectFillInterval:   c.Throttle.ConnectionFillTime,
 		ConnectFillCount:      c.Throttle.ConnectionFillCount,

@@ -26,6 +26,8 @@ type replica struct {
 	ckpt     checkpointer
 	ens      *ensemble // nil on a standalone server
 	stages   stageFigures
+	// throttler is nil when nothing is throttled.
+	throttler *requestThrottler
 
 	inbox struct {
 		sync.Mutex // guards the two fields below
@@ -60,7 +62,7 @@ type internalRequest struct {
 // A proposal is a prepared transaction on its way through the log.
 type proposal struct {
 	zxid       proto.Zxid
-	slab       *slab // nil: a write that the log did not take
+	slab       *slab // nil: a write that is refused with code
 	off, len   int   // of the proposal packet in slab.batch.Buf
 	conn       *clientConn
 	session    proto.SessionID
@@ -70,6 +72,7 @@ type proposal struct {
 	// remote: it came from the leader or from a learner; conn is found, if it is one of ours, when it is
 	// applied.
 	remote bool
+	code   proto.ErrCode
 }
 
 // proposalQueue is a FIFO that reuses its memory.

@@ -45,6 +45,7 @@ type Server struct {
 	mode        atomic.Pointer[string] // nil: standalone
 	connCount   atomic.Int64           // client connections
 	outstanding atomic.Int64           // requests at the replica
+	largeBytes  atomic.Int64           // of large requests in flight
 
 	figures    *metrics.Registry
 	collected  collected
@@ -131,6 +132,7 @@ func (s *Server) open() error {
 	r.lastZxid = s.engine.LastZxid()
 	r.durableZxid.Store(r.lastZxid)
 	r.stages = newStageFigures(s.figures)
+	r.throttler = newThrottler(s.opts.Throttle, s.figures)
 	r.ckpt.store = rec.store
 	r.ckpt.trigger = snapshot.NewTrigger(int64(s.opts.SnapCount), s.opts.SnapSizeLimitBytes>>10, rand.Int64N)
 	r.reaper = newReaper(s.opts, nowMs)

@@ -41,6 +41,9 @@ func (r *replica) turn() {
 		r.ens.turn()
 	}
 	r.applyCommitted()
+	if r.throttler != nil && r.throttler.more(r) {
+		r.signal()
+	}
 	r.ckpt.maybeStart(r)
 }
 
@@ -63,22 +66,25 @@ func (r *replica) lookAtLog() {
 // prepareAll turns the requests of this turn into transactions and appends them to the log.
 func (r *replica) prepareAll() {
 	r.lookAtLog()
-	if len(r.batches) == 0 && len(r.internal) == 0 {
+	if len(r.batches) == 0 && len(r.internal) == 0 && r.throttler == nil {
 		return
 	}
 	a := &r.app
 	figures := turnFigures{beganNs: r.srv.nowNs(), pending: r.pending.len(), lastZxid: r.lastZxid}
 	for i, b := range r.batches {
 		figures.took(b)
+		if r.throttler != nil {
+			continue
+		}
 		for j := range b.requests {
-			if r.ens != nil {
-				r.ens.prepare(a, b, &b.requests[j])
-			} else {
-				r.prepareRequest(a, b, &b.requests[j])
-			}
+			r.take(a, b, &b.requests[j])
 		}
 		r.srv.putBatch(b)
 		r.batches[i] = nil
+	}
+	if r.throttler != nil {
+		r.throttler.take(r, a, r.batches)
+		clear(r.batches)
 	}
 	if r.spare == nil {
 		r.spare = r.batches[:0]
@@ -101,13 +107,22 @@ func (r *replica) prepareAll() {
 	r.stages.prepared(r, &figures, preparedNs, a.wallMs)
 }
 
+// take prepares one request of a client.
+func (r *replica) take(a *appender, b *batch, q *request) {
+	if r.ens != nil {
+		r.ens.prepare(a, b, q)
+	} else {
+		r.prepareRequest(a, b, q)
+	}
+}
+
 func (r *replica) prepareRequest(a *appender, b *batch, q *request) {
 	if q.kind == requestAttach {
 		r.attach(a, q)
 		return
 	}
 	if r.refusing {
-		r.refuse(q)
+		r.refuse(q, proto.ErrSystem)
 		return
 	}
 	r.request = prep.Request{Session: q.session, Xid: q.xid, Op: q.op, Body: b.body(q), Identities: q.identities}
@@ -166,10 +181,10 @@ func (r *replica) finishAttach(c *clientConn, answer func()) {
 	r.srv.outstanding.Add(-1)
 }
 
-// refuse answers a write that the log cannot take now: at once, or behind the unfinished writes
-// of its connection.
-func (r *replica) refuse(q *request) {
-	p := proposal{zxid: r.lastZxid, conn: q.conn, session: q.session, xid: q.xid, op: q.op, receivedNs: q.receivedNs}
+// refuse answers a write that is not executed: at once, or behind the unfinished writes of its
+// connection.
+func (r *replica) refuse(q *request, code proto.ErrCode) {
+	p := proposal{zxid: r.lastZxid, conn: q.conn, session: q.session, xid: q.xid, op: q.op, receivedNs: q.receivedNs, code: code}
 	l := q.conn.loop
 	l.gate.Lock()
 	first := q.conn.inPipeline == 1
@@ -195,7 +210,7 @@ func (r *replica) applyRefused(p *proposal) {
 	}
 	zxid := r.engine.LastZxid()
 	c.finishWrite(p.xid, p.op, zxid, p.receivedNs, func(dst []byte) []byte {
-		return appendHeaderReply(dst, p.xid, zxid, proto.ErrSystem)
+		return appendHeaderReply(dst, p.xid, zxid, p.code)
 	})
 	if p.op == proto.OpCloseSession {
 		// The client wants to go; its session expires when the log takes the close.
@@ -344,6 +359,9 @@ func (c *clientConn) finishWrite(xid int32, op proto.OpCode, zxid proto.Zxid, re
 	c.drain()
 	if c.queue.empty() || c.queue.front().kind != queuedWrite || c.queue.front().xid != xid {
 		panic("server: reply out of order")
+	}
+	if large := c.queue.front().len; large != 0 {
+		c.releaseLarge(int64(large))
 	}
 	c.queue.pop()
 	out := c.outBuffer()
