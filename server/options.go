@@ -70,6 +70,7 @@ type Options struct {
 	ContainerPerMinute                          int
 	ContainerNeverUsedMax                       time.Duration
 	FsyncWarning                                time.Duration
+	Stalls                                      StallOptions
 	MetricsProvider                             config.MetricsProvider
 }
 
@@ -80,6 +81,16 @@ const checkpointIntervalMin = 5 * time.Second
 // spareSegments is how many files of the log may wait for reuse: at a high rate of writes an image sets as
 // many free at once, and a file that is reused need not be filled with zeroes again.
 const spareSegments = 16
+
+// segmentBytes is the size of the files of the log, which are as large as they are made: that of
+// preAllocSize or, where there is one, the smaller txnLogSizeLimitInKb.
+func segmentBytes(s *config.Storage) int64 {
+	n := s.PreAllocBytes
+	if s.LogSizeLimitBytes > 0 && (n == 0 || s.LogSizeLimitBytes < n) {
+		n = s.LogSizeLimitBytes
+	}
+	return min(n, wal.MaxSegmentBytes)
+}
 
 // FromConfig gives the options of a standalone server.
 func FromConfig(c *config.Config) Options {
@@ -118,6 +129,7 @@ func FromConfig(c *config.Config) Options {
 		ContainerPerMinute:    c.Container.DeletionsPerMinute,
 		ContainerNeverUsedMax: c.Container.NeverUsedIntervalMax,
 		FsyncWarning:          c.Storage.FsyncWarningThreshold,
+		Stalls:                StallOptions{Enabled: c.Pause.Enabled, Sleep: c.Pause.SleepTime, Info: c.Pause.InfoThreshold, Warn: c.Pause.WarnThreshold},
 		MetricsProvider:       c.Metrics.Provider,
 		Engine:                engine.Options{Digest: c.Storage.DigestEnabled, ExtendedTypes: c.Sessions.TTLNodesEnabled},
 		Prep: prep.Options{
@@ -127,7 +139,7 @@ func FromConfig(c *config.Config) Options {
 		Auth: auth.Options{
 			DigestAlg: c.Auth.DigestAlgorithm, SuperDigest: c.Auth.SuperDigest, SkipACL: c.Auth.SkipACL, DigestEnabled: c.Auth.DigestEnabled,
 		},
-		WAL: wal.Options{SegmentBytes: c.Storage.PreAllocBytes, NoSync: !c.Storage.ForceSync, SpareSegments: spareSegments},
+		WAL: wal.Options{SegmentBytes: segmentBytes(&c.Storage), NoSync: !c.Storage.ForceSync, SpareSegments: spareSegments},
 	}
 	o.X509SuperUser, o.EnsembleNames = c.Auth.X509SuperUser, c.Auth.EnsembleNames
 	o.useProviders(c.Auth.Providers)

@@ -184,6 +184,9 @@ func (s *Server) listen() error {
 		s.replica.run(s.stopReplica)
 	}()
 	s.wg.Go(s.housekeep)
+	if s.opts.Stalls.Enabled {
+		s.wg.Go(s.watchStalls)
+	}
 	if s.replica.ens != nil {
 		return s.replica.ens.start()
 	}

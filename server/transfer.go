@@ -224,6 +224,10 @@ func (r *replica) restore(e *engine.Engine) error {
 	if r.ckpt.running {
 		return snapshot.ErrBusy
 	}
+	if r.ens != nil {
+		// The other members would go on with another tree under the same zxids.
+		return errors.New("this server is a member of an ensemble; stop all members, import the snapshot on each (zabra import) and start them")
+	}
 	if r.refusing {
 		return errors.New("the disk of the log is full")
 	}

@@ -11,8 +11,10 @@ const (
 	reasonBuiltIn = "this server always works that way"
 	reasonHook    = "it is a test hook of the Java server"
 	reasonPlug    = "it names a Java class, and this server loads none"
-	reasonTLS     = "this build does not serve TLS yet"
 	reasonSASL    = "this build does not do SASL yet"
+	reasonAlone   = "a server that stands alone speaks with no other"
+	reasonLocal   = "every session is known to the whole ensemble"
+	reasonReach   = "the addresses of a server are tried one after the other, without a probe"
 )
 
 // fixedKeys are the rows of spec/operations.md 1.4.
@@ -25,7 +27,8 @@ func fixedKeys() []*Key {
 		fixed("clientPortAddress", "", KindString, "", func(c *Config) any { return &c.Client.Plain.Host }),
 		fixed("secureClientPort", "", KindPort, "", func(c *Config) any { return &c.Client.Secure }),
 		fixed("secureClientPortAddress", "", KindString, "", func(c *Config) any { return &c.Client.Secure.Host }),
-		fixed("observerMasterPort", "0", KindInt, "", func(c *Config) any { return &c.Ensemble.ObserverMasterPort }).checked(checkObserverMasterPort),
+		fixed("observerMasterPort", "0", KindInt, "", func(c *Config) any { return &c.Ensemble.ObserverMasterPort }).
+			checked(checkObserverMasterPort).kept("followers take no observers, which follow the leader itself"),
 		fixed("clientPortListenBacklog", "-1", KindInt, "connections", func(c *Config) any { return &c.Client.ListenBacklog }),
 		fixed("tickTime", "3000", KindDuration, "ms", func(c *Config) any { return &c.Sessions.TickTime }),
 		fixed("maxClientCnxns", "60", KindInt, "connections", func(c *Config) any { return &c.Client.CnxnsPerAddressMax }).checked(checkMaxClientCnxns),
@@ -33,7 +36,7 @@ func fixedKeys() []*Key {
 		fixed("maxSessionTimeout", "", KindDuration, "ms", func(c *Config) any { return &c.Sessions.MaxTimeout }),
 		fixed("initLimit", "", KindInt, "ticks", func(c *Config) any { return &c.Ensemble.InitLimitTicks }),
 		fixed("syncLimit", "", KindInt, "ticks", func(c *Config) any { return &c.Ensemble.SyncLimitTicks }),
-		fixed("connectToLearnerMasterLimit", "0", KindInt, "ticks", func(c *Config) any { return &c.Ensemble.ConnectLimitTicks }),
+		fixed("connectToLearnerMasterLimit", "0", KindInt, "ticks", func(c *Config) any { return &c.Ensemble.ConnectLimitTicks }).kept("initLimit bounds that, too"),
 		fixed("electionAlg", "3", KindInt, "", nil).checked(checkElectionAlg),
 		fixed("peerType", "participant", KindString, "", nil).checked(checkPeerType),
 		fixed("server.*", "", KindMember, "", nil),
@@ -43,15 +46,15 @@ func fixedKeys() []*Key {
 		fixed("standaloneEnabled", "true", KindBool, "", func(c *Config) any { return &c.Ensemble.StandaloneEnabled }),
 		fixed("reconfigEnabled", "false", KindBool, "", func(c *Config) any { return &c.Ensemble.ReconfigEnabled }),
 		fixed("quorumListenOnAllIPs", "false", KindBool, "", func(c *Config) any { return &c.Ensemble.ListenOnAllIPs }),
-		fixed("syncEnabled", "true", KindBool, "", func(c *Config) any { return &c.Ensemble.SyncEnabled }),
-		fixed("localSessionsEnabled", "false", KindBool, "", func(c *Config) any { return &c.Sessions.LocalEnabled }),
-		fixed("localSessionsUpgradingEnabled", "false", KindBool, "", func(c *Config) any { return &c.Sessions.LocalUpgradingEnabled }),
+		fixed("syncEnabled", "true", KindBool, "", func(c *Config) any { return &c.Ensemble.SyncEnabled }).kept("observers always have a log and snapshots"),
+		fixed("localSessionsEnabled", "false", KindBool, "", func(c *Config) any { return &c.Sessions.LocalEnabled }).kept(reasonLocal),
+		fixed("localSessionsUpgradingEnabled", "false", KindBool, "", func(c *Config) any { return &c.Sessions.LocalUpgradingEnabled }).kept(reasonLocal),
 		fixed("autopurge.snapRetainCount", "3", KindInt, "snapshots", func(c *Config) any { return &c.Autopurge.SnapRetainCount }).checked(checkSnapRetainCount),
-		fixed("autopurge.purgeInterval", "0", KindDuration, "h", func(c *Config) any { return &c.Autopurge.PurgeInterval }),
-		fixed("sslQuorum", "false", KindBool, "", func(c *Config) any { return &c.TLS.QuorumEnabled }).kept(reasonTLS),
-		fixed("portUnification", "false", KindBool, "", func(c *Config) any { return &c.TLS.QuorumPortUnification }).kept(reasonTLS),
-		fixed("sslQuorumReloadCertFiles", "false", KindBool, "", func(c *Config) any { return &c.TLS.QuorumReloadCertFiles }).kept(reasonTLS),
-		fixed("quorum.auth.enableSasl", "false", KindBool, "", func(c *Config) any { return &c.SASL.QuorumEnabled }).kept(reasonSASL),
+		fixed("autopurge.purgeInterval", "0", KindDuration, "h", func(c *Config) any { return &c.Autopurge.PurgeInterval }).checked(checkPurgeInterval),
+		fixed("sslQuorum", "false", KindBool, "", func(c *Config) any { return &c.TLS.QuorumEnabled }).kept(reasonAlone),
+		fixed("portUnification", "false", KindBool, "", func(c *Config) any { return &c.TLS.QuorumPortUnification }).kept("servers do not speak TLS with each other in this build"),
+		fixed("sslQuorumReloadCertFiles", "false", KindBool, "", func(c *Config) any { return &c.TLS.QuorumReloadCertFiles }),
+		fixed("quorum.auth.enableSasl", "false", KindBool, "", func(c *Config) any { return &c.SASL.QuorumEnabled }).kept(reasonAlone),
 		fixed("quorum.auth.learnerRequireSasl", "false", KindBool, "", func(c *Config) any { return &c.SASL.QuorumLearnerRequired }).kept(reasonSASL),
 		fixed("quorum.auth.serverRequireSasl", "false", KindBool, "", func(c *Config) any { return &c.SASL.QuorumServerRequired }).kept(reasonSASL),
 		fixed("quorum.auth.learner.saslLoginContext", "QuorumLearner", KindString, "", func(c *Config) any { return &c.SASL.QuorumLearnerContext }).kept(reasonSASL),
@@ -59,8 +62,8 @@ func fixedKeys() []*Key {
 		fixed("quorum.auth.kerberos.servicePrincipal", "zkquorum/localhost", KindString, "", func(c *Config) any { return &c.SASL.QuorumServicePrincipal }).kept(reasonSASL),
 		fixed("quorum.cnxn.threads.size", "20", KindInt, "threads", nil).without(quorumReason),
 		fixed("multiAddress.enabled", "false", KindBool, "", func(c *Config) any { return &c.Ensemble.MultiAddressEnabled }).onlineToo(),
-		fixed("multiAddress.reachabilityCheckEnabled", "true", KindBool, "", func(c *Config) any { return &c.Ensemble.ReachabilityCheckEnabled }).onlineToo(),
-		fixed("multiAddress.reachabilityCheckTimeoutMs", "1000", KindDuration, "ms", func(c *Config) any { return &c.Ensemble.ReachabilityCheckTimeout }).onlineToo(),
+		fixed("multiAddress.reachabilityCheckEnabled", "true", KindBool, "", func(c *Config) any { return &c.Ensemble.ReachabilityCheckEnabled }).onlineToo().without(reasonReach),
+		fixed("multiAddress.reachabilityCheckTimeoutMs", "1000", KindDuration, "ms", func(c *Config) any { return &c.Ensemble.ReachabilityCheckTimeout }).onlineToo().without(reasonReach),
 		fixed("oraclePath", "", KindPath, "", nil).without("the tie-breaker for two-member ensembles is not part of this server"),
 		fixed("jvm.pause.monitor", "false", KindBool, "", func(c *Config) any { return &c.Pause.Enabled }),
 		fixed("jvm.pause.sleep.time.ms", "500", KindDuration, "ms", func(c *Config) any { return &c.Pause.SleepTime }),
@@ -112,6 +115,15 @@ func checkPeerType(b *builder, _ *Key, s Setting) *Error {
 		return b.refuse(s, "Unrecognised peertype: "+s.Value, "write participant or observer")
 	}
 	b.cfg.Ensemble.PeerType = t
+	return nil
+}
+
+// checkPurgeInterval: old snapshots are removed whenever one has been taken, which is at least as often as
+// asked for, unless it is not asked for at all.
+func checkPurgeInterval(b *builder, _ *Key, s Setting) *Error {
+	if b.cfg.Autopurge.PurgeInterval <= 0 {
+		b.warn(slog.LevelWarn, s.Key, s.Key+"="+s.Value+" does not keep old snapshots: those beyond autopurge.snapRetainCount are removed all the same")
+	}
 	return nil
 }
 

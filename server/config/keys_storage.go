@@ -14,7 +14,8 @@ func storageKeys() []*Key {
 		prop("txnLogSizeLimitInKb", "-1", KindSize, "KiB", func(c *Config) any { return &c.Storage.LogSizeLimitBytes }),
 		prop("preAllocSize", "65536", KindSize, "KiB", nil).checked(checkPreAllocSize),
 		prop("snapshot.compression.method", "", KindString, "", func(c *Config) any { return &c.Storage.SnapshotCompression }).checked(checkCompression),
-		prop("snapshot.trust.empty", "false", KindBool, "", func(c *Config) any { return &c.Storage.TrustEmptySnapshot }),
+		prop("snapshot.trust.empty", "false", KindBool, "", func(c *Config) any { return &c.Storage.TrustEmptySnapshot }).
+			without("it is about the files of a Java server, for which zabra import has the flag -trust-empty"),
 		prop("serializeLastProcessedZxid.enabled", "true", KindBool, "", func(c *Config) any { return &c.Storage.SerializeLastZxid }),
 		prop("digest.enabled", "true", KindBool, "", func(c *Config) any { return &c.Storage.DigestEnabled }),
 		prop("forceSync", "yes", KindYesNo, "", func(c *Config) any { return &c.Storage.ForceSync }),
@@ -22,18 +23,24 @@ func storageKeys() []*Key {
 		prop("commitLogCount", "500", KindInt, "proposals", nil).checked(checkCommitLogCount),
 		prop("snapshotSizeFactor", "0.33", KindFloat, "", nil).checked(checkSnapshotSizeFactor),
 		prop("datadir.autocreate", "true", KindBool, "", func(c *Config) any { return &c.Storage.DirAutocreate }),
-		prop("db.autocreate", "true", KindBool, "", func(c *Config) any { return &c.Storage.DBAutocreate }),
-		prop("flushDelay", "0", KindDuration, "ms", func(c *Config) any { return &c.Storage.FlushDelay }),
+		prop("db.autocreate", "true", KindBool, "", func(c *Config) any { return &c.Storage.DBAutocreate }).
+			kept("a server with an empty directory votes at once: do not start one with the id of a server that has lost its disk while others are down"),
+		prop("flushDelay", "0", KindDuration, "ms", func(c *Config) any { return &c.Storage.FlushDelay }).
+			without("the log syncs what has come in while it synced before, so that nothing need wait for company"),
 		prop("maxWriteQueuePollTime", "", KindDuration, "ms", nil).without("the log flushes whatever is queued and never polls"),
-		prop("maxBatchSize", "1000", KindInt, "requests", func(c *Config) any { return &c.Storage.BatchMax }),
+		prop("maxBatchSize", "1000", KindInt, "requests", func(c *Config) any { return &c.Storage.BatchMax }).
+			without("what the log syncs at a time is bounded by its bytes"),
 	}
 }
+
+const reasonTracker = "the last messages of a link that broke are not kept"
 
 func pipelineKeys() []*Key {
 	t := []*Key{
 		prop("globalOutstandingLimit", "1000", KindInt, "requests", func(c *Config) any { return &c.Limits.GlobalOutstandingMax }),
 		prop("request_throttle_max_requests", "0", KindInt, "requests", func(c *Config) any { return &c.Throttle.RequestsMax }).alias("requestThrottleLimit"),
-		prop("request_throttle_stall_time", "100", KindDuration, "ms", func(c *Config) any { return &c.Throttle.StallTime }).alias("requestThrottleStallTime"),
+		prop("request_throttle_stall_time", "100", KindDuration, "ms", func(c *Config) any { return &c.Throttle.StallTime }).
+			alias("requestThrottleStallTime").without("a request that waits goes on as soon as there is room"),
 		prop("request_throttle_drop_stale", "true", KindBool, "", func(c *Config) any { return &c.Throttle.DropStale }).alias("requestThrottleDropStale"),
 		prop("request_stale_latency_check", "false", KindBool, "", func(c *Config) any { return &c.Throttle.StaleLatencyCheck }).alias("requestStaleLatencyCheck"),
 		prop("request_stale_connection_check", "true", KindBool, "", func(c *Config) any { return &c.Throttle.StaleConnectionCheck }).alias("requestStaleConnectionCheck"),
@@ -51,9 +58,10 @@ func pipelineKeys() []*Key {
 		bareProp("znode.container.checkIntervalMs", "60000", KindDuration, "ms", func(c *Config) any { return &c.Container.CheckInterval }).checked(positive),
 		bareProp("znode.container.maxPerMinute", "10000", KindInt, "deletions", func(c *Config) any { return &c.Container.DeletionsPerMinute }).checked(positive),
 		bareProp("znode.container.maxNeverUsedIntervalMs", "0", KindDuration, "ms", func(c *Config) any { return &c.Container.NeverUsedIntervalMax }),
-		bareProp("readonlymode.enabled", "false", KindBool, "", func(c *Config) any { return &c.Sessions.ReadOnlyEnabled }),
-		prop("messageTracker.Enabled", "false", KindBool, "", func(c *Config) any { return &c.Limits.MessageTrackerEnabled }),
-		prop("messageTracker.BufferSize", "10", KindInt, "messages", func(c *Config) any { return &c.Limits.MessageTrackerBufferLen }),
+		bareProp("readonlymode.enabled", "false", KindBool, "", func(c *Config) any { return &c.Sessions.ReadOnlyEnabled }).
+			kept("nothing is read without a quorum; the word isro is admitted, as it is by a Java server"),
+		prop("messageTracker.Enabled", "false", KindBool, "", func(c *Config) any { return &c.Limits.MessageTrackerEnabled }).without(reasonTracker),
+		prop("messageTracker.BufferSize", "10", KindInt, "messages", func(c *Config) any { return &c.Limits.MessageTrackerBufferLen }).without(reasonTracker),
 	}
 	t = append(t, noEffect("replies are encoded straight from the tree, without a cache", KindInt,
 		"maxResponseCacheSize=400", "maxGetChildrenResponseCacheSize=400")...)

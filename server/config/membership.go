@@ -51,6 +51,9 @@ func (b *builder) membership(p *Properties) *Error {
 			return at(err, b.src.Path)
 		}
 	}
+	if err := b.checkQuorumSecurity(); err != nil {
+		return err
+	}
 	if err := b.readMyID(); err != nil {
 		return err
 	}

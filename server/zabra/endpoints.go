@@ -34,6 +34,11 @@ func startEndpoints(cfg *config.Config, s *server.Server, log *slog.Logger) (*en
 		if err == nil {
 			e.admin, err = admin.Start(opts, s, log)
 		}
+		if err != nil && cfg.IsDistributed() {
+			// A member of an ensemble goes on without, as a Java server does.
+			log.Warn("Problem starting AdminServer", "err", err)
+			return e, nil
+		}
 		if err != nil {
 			e.stop(log)
 			return nil, &config.Error{ExitCode: config.ExitAdminServer, Message: err.Error(),
@@ -112,7 +117,7 @@ func configText(cfg *config.Config, log *slog.Logger) []byte {
 // rights that the root gives to everybody.
 func warnOpenRestore(cfg *config.Config, s *server.Server, log *slog.Logger) {
 	addr, err := netip.ParseAddr(cfg.Admin.Address)
-	if cfg.Admin.RestoreEnabled && cfg.Storage.SerializeLastZxid && (err != nil || !addr.IsLoopback()) && s.MayAdminister(nil) {
+	if !cfg.IsDistributed() && cfg.Admin.RestoreEnabled && cfg.Storage.SerializeLastZxid && (err != nil || !addr.IsLoopback()) && s.MayAdminister(nil) {
 		log.Warn(fmt.Sprintf("Whoever reaches the AdminServer on %s, port %d may replace all data by the restore command, as long as the ACL of / is open. "+
 			"Set an ACL on /, or admin.restore.enabled=false, or admin.serverAddress=127.0.0.1", cfg.Admin.Address, cfg.Admin.Port))
 	}

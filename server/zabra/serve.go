@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"syscall"
 	"time"
 
@@ -67,6 +68,7 @@ func serve(cfg *config.Config, log *slog.Logger, notifier *script.Notifier) int 
 	if _, err := cfg.Storage.PrepareDirs(); err != nil {
 		return exitWith(log, err)
 	}
+	limitMemory(cfg.Process.HeapMaxBytes, log)
 	opts := server.FromConfig(cfg)
 	if err := opts.ListenTLS(cfg, log); err != nil {
 		return exitWith(log, err)
@@ -120,6 +122,16 @@ func stop(s *server.Server, log *slog.Logger, code int) int {
 		log.Info("Exiting normally")
 	}
 	return code
+}
+
+// limitMemory makes the heap limit that is meant for Java, -Xmx or ZK_SERVER_HEAP, that of the collector. The tree
+// and the buffers of the log are not part of it. A limit in Go's own variable comes first.
+func limitMemory(bytes int64, log *slog.Logger) {
+	if bytes == 0 || os.Getenv("GOMEMLIMIT") != "" {
+		return
+	}
+	debug.SetMemoryLimit(bytes)
+	log.Info(fmt.Sprintf("The collector keeps its heap, of which the tree is no part, below %d MB (-Xmx or ZK_SERVER_HEAP)", bytes>>20))
 }
 
 // newLogger makes the log of the process; cfg is nil when it could not be read.
