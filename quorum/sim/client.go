@@ -28,6 +28,7 @@ type client struct {
 	waiting   []*op // outstanding, in order
 	watched   []watched
 	versions  map[string]int32 // as last seen
+	reader    bool             // never writes, so that nothing it asks for waits behind a write
 	dead      bool
 	done      bool // has had its answers after the faults
 	final     *op
@@ -133,6 +134,7 @@ func timeoutOf(body []byte) int32 { return jute.Int32(body) }
 
 func newClient(w *world, number int) *client {
 	c := &client{w: w, number: number, rng: rngFor(w.opts.Seed, rngClient+uint64(number)), versions: map[string]int32{}}
+	c.reader = c.rng.IntN(4) == 0
 	c.timeoutMs = int32(400 + c.rng.IntN(1200))
 	w.after(w.span(c.rng, 10*ms, 100*ms), c.think)
 	return c
@@ -251,7 +253,11 @@ func (c *client) act() {
 	if v, ok := c.versions[path]; ok && c.rng.IntN(2) == 0 {
 		expect = v
 	}
-	switch n := c.rng.IntN(100); {
+	n := c.rng.IntN(100)
+	if c.reader {
+		n = 67 + n*32/100
+	}
+	switch {
 	case n < 20:
 		c.issue(&op{kind: opCreate, path: path, data: c.value()})
 	case n < 50:

@@ -490,6 +490,7 @@ func (s *server) stepImage(c *engine.Checkpoint) {
 		c.Finish()
 		before := s.imageZxid()
 		s.image = s.ckptImage
+		s.hist.stable = max(s.hist.stable, s.image.zxid) // the log may still be at it
 		s.trace('i', "image of 0x%x", s.image.zxid)
 		// The log is kept from the image before on, for learners.
 		s.log.TruncatePrefix(before)
@@ -546,10 +547,10 @@ func (s *server) truncate(z quorum.Zxid) (quorum.Zxid, bool, error) {
 	return end, true, nil
 }
 
-// install makes the staged tree, which is at z, the server's own, in place of image and log.
-func (s *server) install(z quorum.Zxid) error {
-	m := imageOf(s.staged, s.stagedImage, true)
-	m.zxid, m.replaces, m.marks = z, true, s.stagedImage.marks
+// install makes the staged tree, of which m is the image, the server's own, in place of image and
+// log.
+func (s *server) install(m *image) error {
+	z := m.zxid
 	err := s.writeFile("image", m.encode())
 	if err != nil {
 		return err

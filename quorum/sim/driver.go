@@ -1,14 +1,10 @@
 package sim
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
-	"io"
 	"slices"
 	"time"
-
-	"github.com/cespare/xxhash/v2"
 
 	"zabra.dev/zabra/engine"
 	"zabra.dev/zabra/engine/prep"
@@ -16,7 +12,6 @@ import (
 	"zabra.dev/zabra/quorum"
 	"zabra.dev/zabra/quorum/election"
 	"zabra.dev/zabra/quorum/zab"
-	"zabra.dev/zabra/wal"
 	"zabra.dev/zabra/wal/walfs"
 )
 
@@ -42,28 +37,11 @@ type replica struct {
 	stagedImage  *image
 	stagedWindow *zab.Window
 
-	requests []pendingRequest // to be prepared in this turn
+	requests []prep.Request // to be prepared in this turn
 	prep     *prep.Preparer
 	told     map[quorum.ServerID]quorum.Epoch // accepted epochs that learners have told this leader
 	expireAt time.Duration
 	retryAt  time.Duration // when an election is begun that waits for the disk; 0: none
-}
-
-type heldLink struct {
-	l    *link
-	side int
-}
-
-// pendingRequest is a write that the leader has to prepare.
-type pendingRequest struct {
-	req  prep.Request
-	link zab.LinkID
-}
-
-// treePart is a part of the tree behind a SNAP packet.
-type treePart struct {
-	bytes []byte
-	last  bool
 }
 
 // Mistakes are mistakes of a driver that the simulator has to find.
@@ -178,7 +156,7 @@ func (s *server) ticks() {
 		for _, x := range s.tracker.list {
 			if !x.closing && now >= x.deadline {
 				x.closing = true
-				s.requests = append(s.requests, pendingRequest{req: prep.Request{Session: x.id, Op: proto.OpCloseSession}})
+				s.requests = append(s.requests, prep.Request{Session: x.id, Op: proto.OpCloseSession})
 			}
 		}
 		if s.logFull() {
@@ -266,9 +244,7 @@ func (s *server) decided(v quorum.Vote) {
 	last, durable := s.lastZxid(), s.durableZxid()
 	if v.State == quorum.Leading {
 		s.trace('e', "elected")
-		if !s.applyAll() {
-			return
-		}
+		s.applyAll()
 		s.told = map[quorum.ServerID]quorum.Epoch{}
 		s.leader = zab.NewLeader(zab.LeaderOptions{
 			Self: s.id, Config: s.w.config, AcceptedEpoch: s.accepted, CurrentEpoch: s.current,
@@ -290,229 +266,6 @@ func (s *server) decided(v quorum.Vote) {
 		Timing: s.w.plan.timing, Features: s.w.plan.features[s.id-1], Bugs: s.w.opts.Bugs,
 	})
 	s.dial()
-}
-
-// applyAll applies what the log has beyond the tree: all of it is the history of a leader.
-func (s *server) applyAll() bool {
-	for i := s.window.After(s.engine.LastZxid()); i < s.window.Len(); i++ {
-		e := s.window.At(i)
-		if err := s.applyTxn(e.Zxid, e.Packet); err != nil {
-			panic(err)
-		}
-		s.sinceImage++
-	}
-	return true
-}
-
-// dialsMax and dialWait are the attempts that a learner makes (quorum protocol, section 4.3).
-const (
-	dialsMax = 5
-	dialWait = 100 * ms
-)
-
-// dial connects to the leader.
-func (s *server) dial() {
-	m := s.learner
-	s.w.dial(s, s.w.server(s.leading), func(l *link) {
-		if s.learner != m {
-			if l != nil {
-				l.shut(0, true)
-			}
-			return
-		}
-		if l != nil {
-			s.links = append(s.links, heldLink{l, 0})
-			s.step(zab.Input{Kind: zab.InLinkOpened, Link: l.id})
-			return
-		}
-		if s.dials++; s.dials == dialsMax {
-			s.stepDown("cannot connect", 0)
-			return
-		}
-		s.inLife(dialWait, func() {
-			if s.learner == m {
-				s.dial()
-			}
-		})
-	})
-}
-
-// accepted takes a learner's connection.
-func (s *server) linkAccepted(l *link) {
-	if s.leader == nil {
-		l.shut(1, true)
-		return
-	}
-	s.links = append(s.links, heldLink{l, 1})
-	s.step(zab.Input{Kind: zab.InLinkOpened, Link: l.id})
-}
-
-// readLink takes what has come on a link, as far as the machine wants it.
-func (s *server) readLink(l *link, side int) {
-	e := &l.ends[side]
-	if !s.holds(l) {
-		if side == 0 && s.learner == nil || side == 1 && s.leader == nil {
-			l.shut(side, true)
-		}
-		return
-	}
-	for len(e.inbox) > 0 && e.open {
-		f := e.inbox[0]
-		if side == 0 && !f.fin {
-			switch s.learner.Expects() {
-			case zab.ExpectNothing:
-				return
-			case zab.ExpectTree:
-				if f.tree == nil {
-					panic("sim: packets where a tree has to come")
-				}
-			}
-		}
-		e.inbox = e.inbox[1:]
-		switch {
-		case f.fin:
-			e.open = false
-			s.drop(l)
-			s.step(zab.Input{Kind: zab.InLinkClosed, Link: l.id})
-		case f.tree != nil:
-			s.treeCame(f.tree)
-		default:
-			if !s.readPackets(l, side, f.bytes) {
-				return
-			}
-		}
-	}
-}
-
-// readPackets steps the machine for each packet in b. What a learner must not take yet stays.
-func (s *server) readPackets(l *link, side int, b []byte) bool {
-	e := &l.ends[side]
-	for len(b) > 0 {
-		if side == 0 && s.learner.Expects() != zab.ExpectPackets {
-			e.inbox = append([]frame{{bytes: b}}, e.inbox...)
-			return s.learner.Expects() == zab.ExpectTree
-		}
-		p, n, err := e.decoder.Decode(b)
-		if err != nil {
-			panic(err)
-		}
-		if side == 1 && (p.Type == quorum.PacketFollowerInfo) && !s.leader.Serving() && s.leader.Epoch() == 0 {
-			if info, err := quorum.DecodeLearnerInfo(p.Data); err == nil {
-				s.told[info.ServerID] = quorum.EpochOf(p.Zxid)
-			}
-		}
-		if side == 1 && isSync(&p) && s.w.opts.Mistakes != SyncOvertakesWrites {
-			if m := s.leader; !s.flush() || s.leader != m || !e.open {
-				return false
-			}
-		}
-		s.step(zab.Input{Kind: zab.InPacket, Link: l.id, Packet: p})
-		b = b[n:]
-	}
-	return true
-}
-
-func isSync(p *quorum.Packet) bool {
-	if p.Type != quorum.PacketRequest {
-		return false
-	}
-	r, err := quorum.DecodeRequest(p.Data)
-	return err == nil && r.Op == proto.OpSync
-}
-
-// treeCame collects the tree behind SNAP. It is installed when it is whole.
-func (s *server) treeCame(p *treePart) {
-	s.trees = append(s.trees, p)
-	s.step(zab.Input{Kind: zab.InProgress})
-	if !p.last {
-		return
-	}
-	var b []byte
-	for _, p := range s.trees {
-		b = append(b, p.bytes...)
-	}
-	s.trees = nil
-	m, err := decodeImage(b)
-	if err != nil {
-		panic(err) // links keep what they carry
-	}
-	if s.staged, err = m.load(); err != nil {
-		panic(err)
-	}
-	s.stagedImage, s.stagedWindow = m, zab.NewWindow(m.zxid, 0)
-	s.trace('s', "tree of 0x%x", m.zxid)
-	s.step(zab.Input{Kind: zab.InTreeReceived, Zxid: m.zxid, OK: true})
-}
-
-// takeSnapshot makes the tree that came, and what has been applied to it since, the server's own.
-func (s *server) takeSnapshot(z quorum.Zxid) {
-	m := s.learner
-	s.inLife(s.w.span(s.w.cpu, 100*us, 20*ms), func() {
-		if s.learner != m {
-			return
-		}
-		err := s.install(z)
-		switch {
-		case walfs.IsNoSpace(err):
-			s.stepDown("no space for a snapshot", diskWait)
-		case err != nil:
-			s.die(err)
-		default:
-			s.trace('s', "snapshot of 0x%x", z)
-			s.w.check.kept("snapshot")
-			s.post(func() { s.step(zab.Input{Kind: zab.InSnapshotTaken, Zxid: z}) })
-		}
-	})
-}
-
-func (s *server) holds(l *link) bool {
-	return slices.ContainsFunc(s.links, func(h heldLink) bool { return h.l == l })
-}
-
-func (s *server) linkOf(id zab.LinkID) (heldLink, bool) {
-	for _, h := range s.links {
-		if h.l.id == id {
-			return h, true
-		}
-	}
-	return heldLink{}, false
-}
-
-func (s *server) drop(l *link) {
-	s.links = slices.DeleteFunc(s.links, func(h heldLink) bool { return h.l == l })
-}
-
-// prepareAll makes transactions of what has been asked for in this turn, appends them to the
-// log, and proposes them.
-func (s *server) prepareAll() {
-	if s.leader == nil || !s.serving || !s.leader.Serving() {
-		s.requests = nil
-		return
-	}
-	if len(s.requests) == 0 {
-		return
-	}
-	batch := &wal.Batch{}
-	for i := range s.requests {
-		r := &s.requests[i].req
-		batch.BeginRecord()
-		var z quorum.Zxid
-		batch.Buf, z, _ = s.prep.Prepare(batch.Buf, r, s.wallMs())
-		batch.EndRecord(z)
-	}
-	s.requests = nil
-	if err := s.log.Append(batch); err != nil {
-		panic(err) // a log that has failed ends the process at once, and the queue has no bound here
-	}
-	s.logQueued()
-	proposals := make([]zab.Proposal, len(batch.Records))
-	for i, r := range batch.Records {
-		// The log writes headers between the payloads of the batch, never into them.
-		proposals[i] = zab.Proposal{Zxid: r.Zxid, Packet: batch.Payload(i)}
-		s.hist.add(r.Zxid, batch.Payload(i))
-		s.w.check.proposed(batch.Payload(i))
-	}
-	s.step(zab.Input{Kind: zab.InPropose, Proposals: proposals})
 }
 
 // doOutputs does what the machine wants, in its order.
@@ -613,230 +366,6 @@ func (s *server) persist(name string, e quorum.Epoch, in *quorum.Epoch) {
 	}
 }
 
-func (s *server) send(o *zab.Output) {
-	h, ok := s.linkOf(o.Link)
-	if !ok {
-		return
-	}
-	var touches []byte
-	if o.Kind == zab.OutAnswerPing {
-		touches = []byte{}
-		for _, t := range s.touched {
-			touches = quorum.AppendTouch(touches, t)
-		}
-		s.touched = nil
-	}
-	if o.Kind == zab.OutSend && o.Type == quorum.PacketTrunc {
-		s.w.syncs[2]++
-	}
-	if o.Kind == zab.OutSend && o.Type == quorum.PacketDiff {
-		s.w.syncs[0]++
-	}
-	h.l.send(h.side, frame{bytes: o.AppendPackets(nil, s.window, touches)})
-}
-
-// streamDiff sends history out of the log.
-func (s *server) streamDiff(o *zab.Output) {
-	s.w.syncs[1]++
-	d, id := zab.NewDiffStream(o), o.Link
-	from, to := o.From, o.Zxid
-	r, err := s.log.NewReader(from + 1)
-	if err != nil {
-		s.streamed(id, 0, err)
-		return
-	}
-	m := s.leader
-	var next func()
-	next = func() {
-		h, ok := s.linkOf(id)
-		if !ok || s.leader != m {
-			r.Close()
-			return
-		}
-		var b []byte
-		for range 8 {
-			z, packet, err := r.Next()
-			if err == nil && !d.Done() {
-				b, err = d.Append(b, z, packet)
-			}
-			if errors.Is(err, io.EOF) {
-				err = fmt.Errorf("the log ends before 0x%x", to)
-			}
-			if err != nil {
-				r.Close()
-				s.streamed(id, 0, err)
-				return
-			}
-			if d.Done() {
-				r.Close()
-				h.l.send(h.side, frame{bytes: d.Flush(b)})
-				s.streamed(id, to, nil)
-				return
-			}
-		}
-		h.l.send(h.side, frame{bytes: d.Flush(b)})
-		s.inLife(s.w.span(s.w.cpu, 100*us, ms), func() { s.post(next) })
-	}
-	next()
-}
-
-// streamed tells the machine how a stream has ended.
-func (s *server) streamed(id zab.LinkID, z quorum.Zxid, err error) {
-	if err != nil {
-		s.trace('w', "cannot send history: %v", err)
-		s.noHistory = true
-	}
-	s.post(func() { s.step(zab.Input{Kind: zab.InStreamed, Link: id, Zxid: z, OK: err == nil}) })
-}
-
-// streamSnap sends the tree as it is.
-func (s *server) streamSnap(o *zab.Output) {
-	s.w.syncs[3]++
-	h, ok := s.linkOf(o.Link)
-	if !ok {
-		return
-	}
-	m := s.image
-	if m == nil || !s.w.plan.oldImages {
-		m = s.wholeImage()
-	}
-	h.l.send(h.side, frame{bytes: quorum.AppendPacket(nil, quorum.PacketSnap, m.zxid, nil)})
-	b, id := m.encode(), o.Link
-	var next func()
-	next = func() {
-		h, ok := s.linkOf(id)
-		if !ok {
-			return
-		}
-		n := min(len(b), 1024)
-		h.l.send(h.side, frame{tree: &treePart{bytes: b[:n], last: n == len(b)}})
-		if b = b[n:]; len(b) == 0 {
-			s.streamed(id, m.zxid, nil)
-			return
-		}
-		s.inLife(s.w.span(s.w.cpu, 100*us, ms), func() { s.post(next) })
-	}
-	next()
-}
-
-// append logs what the leader has sent.
-func (s *server) append(o *zab.Output) {
-	packet := bytes.Clone(o.Data)
-	if o.Unlogged {
-		s.stagedWindow.Append(o.Zxid, packet, nil)
-		return
-	}
-	batch := &wal.Batch{}
-	batch.AddRecord(o.Zxid, packet)
-	if err := s.log.Append(batch); err != nil {
-		panic(err)
-	}
-	s.window.Append(o.Zxid, packet, nil)
-	s.hist.add(o.Zxid, packet)
-	s.logQueued()
-}
-
-// cut cuts log and tree, and lets the learner go on.
-func (s *server) cut(z quorum.Zxid) {
-	end, ok, err := s.truncate(z)
-	switch {
-	case walfs.IsNoSpace(err):
-		s.stepDown("no space to cut the log", diskWait)
-		return
-	case err != nil:
-		s.die(err)
-		return
-	}
-	s.trace('t', "cuts its log at 0x%x, asked for 0x%x, %v", end, z, ok)
-	s.w.check.kept("truncation")
-	s.post(func() {
-		s.step(zab.Input{Kind: zab.InTruncated, Zxid: end, OK: ok})
-		for _, h := range s.links {
-			s.readLink(h.l, h.side)
-		}
-	})
-}
-
-// commit applies what is committed, and answers those who wait for it.
-func (s *server) commit(z quorum.Zxid) {
-	if s.staged != nil {
-		s.commitStaged(z)
-		return
-	}
-	sink := eventSink{s: s}
-	for i := s.window.After(s.engine.LastZxid()); i < s.window.Len() && s.window.At(i).Zxid <= z; i++ {
-		e := s.window.At(i)
-		txn, err := proto.ProposalTxn(e.Packet)
-		if err != nil {
-			panic(err)
-		}
-		res, err := s.engine.Apply(txn, &sink)
-		if err != nil {
-			panic(err)
-		}
-		s.sinceImage++
-		if res.DigestMismatch {
-			s.w.fail("digest", "server %d at 0x%x: tree 0x%x, transaction 0x%x", s.id, e.Zxid, s.engine.Digest(), res.TxnDigest)
-		}
-		s.hist.setDigest(e.Zxid, s.engine.Digest())
-		if s.serving {
-			s.w.check.committed(s, e.Zxid)
-			s.applied(res.Header, answerOf(res))
-		}
-	}
-	// Before it serves, what is applied is only on its way to being committed: by the promise of
-	// a leader that a quorum may not follow.
-	if s.upTo = max(s.upTo, z); s.serving {
-		s.w.check.committed(s, z)
-	}
-	if s.prep != nil {
-		s.prep.Applied(z)
-	}
-	if s.learner != nil {
-		s.window.Trim(min(z, s.log.DurableZxid()))
-	}
-}
-
-// commitStaged applies what follows on the tree that came.
-func (s *server) commitStaged(z quorum.Zxid) {
-	w := s.stagedWindow
-	for i := w.After(s.staged.LastZxid()); i < w.Len() && w.At(i).Zxid <= z; i++ {
-		e := w.At(i)
-		if err := s.applyTo(s.staged, e.Zxid, e.Packet); err != nil {
-			panic(err)
-		}
-		s.stagedImage.marks = append(s.stagedImage.marks, txnMark{e.Zxid, xxhash.Sum64(e.Packet), s.staged.Digest()})
-	}
-	s.upTo = max(s.upTo, z)
-}
-
-// applied does what a transaction means to sessions, and answers its client if that is here.
-func (s *server) applied(h proto.TxnHeader, a answer) {
-	if h.Type == proto.OpCreateSession && s.leader != nil {
-		if x := s.tracker.find(h.SessionID); x != nil {
-			x.extend(s.local())
-		}
-	}
-	if h.Type == proto.OpCloseSession {
-		s.tracker.remove(h.SessionID)
-	}
-	for _, k := range s.conns {
-		if k.session != h.SessionID || len(k.queue) == 0 || k.queue[0].xid != h.Cxid || (k.queue[0].kind == opConnect) != (h.Type == proto.OpCreateSession) {
-			continue
-		}
-		a.zxid = h.Zxid
-		s.finish(k, a)
-		break
-	}
-	if h.Type == proto.OpCloseSession {
-		for _, k := range slices.Clone(s.conns) {
-			if k.session == h.SessionID {
-				s.hangUp(k, true)
-			}
-		}
-	}
-}
-
 // serve begins to serve clients.
 func (s *server) serve(epoch quorum.Epoch) {
 	s.serving = true
@@ -862,21 +391,6 @@ func (s *server) serve(epoch quorum.Epoch) {
 	s.newPreparer(epoch)
 }
 
-// forwarded takes a learner's write.
-func (s *server) forwarded(o *zab.Output) {
-	r, err := quorum.DecodeRequest(bytes.Clone(o.Data))
-	if err != nil {
-		panic(err) // the machine has looked at it
-	}
-	p := pendingRequest{link: o.Link, req: prep.Request{
-		Session: r.SessionID, Xid: r.Cxid, Op: r.Op, Body: r.Body, Identities: o.Auth, Owner: o.Link,
-	}}
-	if r.Op == proto.OpCreateSession {
-		p.req.TimeoutMs = timeoutOf(r.Body)
-	}
-	s.requests = append(s.requests, p)
-}
-
 // stepDown ends the machine and looks for a leader, at once or when the disk has had a while.
 func (s *server) stepDown(reason string, wait time.Duration) {
 	if s.leader == nil && s.learner == nil {
@@ -899,20 +413,4 @@ func (s *server) stepDown(reason string, wait time.Duration) {
 		return
 	}
 	s.post(s.look)
-}
-
-// logHistory is the zab.History of a server.
-type logHistory struct{ s *server }
-
-func (h logHistory) Floor(peer quorum.Zxid) (quorum.Zxid, bool) {
-	s := h.s
-	if s.noHistory || s.w.plan.logFactor < 0 {
-		return 0, false
-	}
-	floor, err := s.log.Floor(peer)
-	if err != nil {
-		s.noHistory = s.noHistory || errors.Is(err, wal.ErrCorrupt)
-		return 0, false
-	}
-	return floor, true
 }

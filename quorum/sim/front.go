@@ -206,9 +206,9 @@ func (s *server) sendOn(k *conn, o *op) {
 // forward sends a write on its way: it is prepared here, or by the leader.
 func (s *server) forward(k *conn, o *op, code proto.OpCode, body []byte) {
 	if s.leader != nil {
-		s.requests = append(s.requests, pendingRequest{req: prep.Request{
+		s.requests = append(s.requests, prep.Request{
 			Session: k.session, Xid: o.xid, Op: code, Body: body, Owner: zab.LinkID(0), TimeoutMs: o.timeoutMs,
-		}})
+		})
 		return
 	}
 	r := quorum.Request{SessionID: k.session, Cxid: o.xid, Op: code, Body: body}

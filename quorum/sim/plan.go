@@ -56,7 +56,7 @@ const (
 	ms = time.Millisecond
 )
 
-func newPlan(seed int64) *plan {
+func newPlan(seed int64, mood FaultKind) *plan {
 	rng := rngFor(seed, rngPlan)
 	pick := func(weights ...int) int {
 		sum := 0
@@ -90,21 +90,25 @@ func newPlan(seed int64) *plan {
 	voters, observers := []int{3, 5, 4, 2, 1}[pick(14, 4, 1, 1, 1)], pick(7, 3, 1)
 	p.config = newConfig(rng, voters, observers)
 	n := voters + observers
-	mixed := pick(7, 2, 1)
+	mixed, wild := pick(7, 2, 1), pick(2, 1) == 1
 	for range n {
 		f := quorum.AllFeatures
 		if mixed == 1 || mixed == 2 && rng.IntN(2) == 0 {
 			f = 0
 		}
 		p.features = append(p.features, f)
-		p.drift = append(p.drift, 0.9+0.2*rng.Float64())
+		drift := 0.95 + 0.1*rng.Float64()
+		if wild {
+			drift = []float64{0.7, 1, 1.4}[rng.IntN(3)]
+		}
+		p.drift = append(p.drift, drift)
 	}
 	for len(p.victims) < (voters-1)/2 {
 		if v := quorum.ServerID(1 + rng.IntN(voters)); !slices.Contains(p.victims, v) {
 			p.victims = append(p.victims, v)
 		}
 	}
-	p.schedule(rngFor(seed, rngFaults), voters, n)
+	p.schedule(rngFor(seed, rngFaults), mood, voters, n)
 	return p
 }
 
@@ -207,16 +211,20 @@ func (f *Fault) String() string {
 
 // schedule makes the faults. Each seed has a mood: some are calm, some have one kind of fault
 // much more often than others, for it is the unlikely combinations of a few that matter.
-func (p *plan) schedule(rng *rand.Rand, voters, n int) {
+func (p *plan) schedule(rng *rand.Rand, mood FaultKind, voters, n int) {
 	weights := []int{0, 6, 6, 3, 3, 2, 2, 2, 4, 4, 2, 2, 1, 1, 1, 1, 1, 1}
 	if rng.IntN(2) == 0 {
 		weights[1+rng.IntN(len(weights)-1)] += 20
+	}
+	count := rng.IntN(14)
+	if mood != 0 {
+		weights[mood] += 40
+		count += 6
 	}
 	sum := 0
 	for _, x := range weights {
 		sum += x
 	}
-	count := rng.IntN(14)
 	for range count {
 		x, kind := rng.IntN(sum), FaultKind(0)
 		for x >= weights[kind] {

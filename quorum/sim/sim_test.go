@@ -22,6 +22,7 @@ var (
 	simFaults   = flag.String("sim.faults", "", "inject only these faults of the schedules: indices with commas, or none")
 	simEffects  = flag.Bool("sim.effects", false, "do without the checks that look at disks")
 	simNoShrink = flag.Bool("sim.noshrink", false, "report failures with all their faults")
+	simMood     = flag.String("sim.mood", "", "make this kind of fault frequent")
 	simBug      = flag.String("sim.bug", "", "plant this bug (a field of zab.Bugs, or a name of a mistake)")
 )
 
@@ -110,6 +111,13 @@ func TestSim(t *testing.T) {
 	}
 	if o.EffectsOnly = *simEffects; o.EffectsOnly {
 		flags += " -sim.effects"
+	}
+	if *simMood != "" {
+		o.Mood = FaultKind(slices.Index(faultNames[:], *simMood))
+		if !slices.Contains(faultNames[1:], *simMood) {
+			t.Fatalf("no fault %q; there are %v", *simMood, faultNames[1:])
+		}
+		flags += " -sim.mood=" + *simMood
 	}
 	if *simFaults != "" {
 		o.Keep = []int{}

@@ -21,6 +21,8 @@ type Options struct {
 	// EffectsOnly turns the checks off that look at what servers have on their disks (durability,
 	// epoch): a bug is found only when it does harm that a client, or another server, sees.
 	EffectsOnly bool
+	// Mood makes one kind of fault frequent; 0 leaves that to the seed.
+	Mood FaultKind
 	// Keep has the indices of the faults to inject, in rising order; nil means all of the
 	// seed's schedule.
 	Keep []int
@@ -151,7 +153,7 @@ const (
 
 func newWorld(o Options) *world {
 	w := &world{opts: o, net: rngFor(o.Seed, rngNet), cpu: rngFor(o.Seed, rngCPU)}
-	w.plan = newPlan(o.Seed)
+	w.plan = newPlan(o.Seed, o.Mood)
 	w.config = w.plan.config
 	w.check = newChecker(w)
 	n := len(w.config.Members)
