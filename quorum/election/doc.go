@@ -31,7 +31,7 @@
 //
 //   - Java waits 200 ms for a better vote after a quorum agreed (finalizeWait). This machine decides
 //     at once when nobody is left that could have one: every voter has cast the same vote in this
-//     round, or is known to be down (PeerDown).
+//     round, or ran before and is known to be down (PeerDown).
 //   - The wait is not prolonged by votes that change nothing, and votes that come meanwhile are counted.
 //   - A vote of this round that lost against ours, from a voter that has not been told ours since it
 //     began to look, is answered. Java leaves that to the next timeout, 200 ms later at least, in

@@ -95,6 +95,8 @@ type Election struct {
 	current quorum.Vote
 	started bool // Start was called before
 	answers []answer
+	// known has the voters that were heard of since this server was started.
+	known []quorum.ServerID
 
 	looking lookup
 }

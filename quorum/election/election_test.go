@@ -132,6 +132,21 @@ func TestPeerDown(t *testing.T) {
 	p.wait(200 * ms)
 	p.is("decided:FO(3,7,1,1)")
 
+	for _, heard := range []func(*player){ // only who ran before counts
+		func(*player) {},
+		func(p *player) { p.receive(3, following(9, 9, 9, 9)) },
+		func(p *player) { p.up(3) },
+	} {
+		p = play(t, 2, Options{})
+		p.start(7, 1, c, nil)
+		heard(p)
+		ran := len(p.e.known) > 0
+		p.crash(3)
+		p.out = p.out[:0]
+		p.receive(1, looking(2, 7, 1, 1))
+		p.is(map[bool]string{true: "decided:LE(2,7,1,1)"}[ran])
+	}
+
 	p = play(t, 2, Options{}) // a new election knows nothing of the last one's
 	p.start(7, 1, c, nil)
 	p.down(3)

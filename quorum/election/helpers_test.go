@@ -123,5 +123,11 @@ func (p *player) wait(d time.Duration) {
 	p.out = p.e.Tick(p.now, p.out)
 }
 
-func (p *player) down(id quorum.ServerID) { p.out = p.e.PeerDown(p.now, id, p.out) }
-func (p *player) up(id quorum.ServerID)   { p.out = p.e.PeerUp(p.now, id, p.out) }
+// down tells of the end of a server that ran before.
+func (p *player) down(id quorum.ServerID) {
+	p.e.known = appendOnce(p.e.known, id)
+	p.crash(id)
+}
+
+func (p *player) crash(id quorum.ServerID) { p.out = p.e.PeerDown(p.now, id, p.out) }
+func (p *player) up(id quorum.ServerID)    { p.out = p.e.PeerUp(p.now, id, p.out) }

@@ -1,6 +1,7 @@
 package election
 
 import (
+	"slices"
 	"time"
 
 	"zabra.dev/zabra/quorum"
@@ -32,6 +33,7 @@ func (e *Election) Receive(now time.Duration, from quorum.ServerID, n quorum.Not
 		v.ElectionEpoch, v.State = e.round, e.state
 		return e.send(from, v, out)
 	}
+	e.known = appendOnce(e.known, from)
 	if e.state != quorum.Looking {
 		if n.State != quorum.Looking || e.isNobodyTo(n) {
 			return out
@@ -106,10 +108,11 @@ func (e *Election) answeredJustNow(now time.Duration, to quorum.ServerID, v quor
 
 // PeerDown tells that a voter is certainly not running: its host refused a connection. Until
 // something is heard of it, its vote is not waited for once a quorum agrees. A server that merely
-// does not answer must not be reported. Outside an election it does nothing, and the next Start
-// forgets it.
+// does not answer must not be reported. One that was never heard of is waited for all the same: when
+// all servers of an ensemble are started, the quick ones shall not elect without the others. Outside an
+// election PeerDown does nothing, and the next Start forgets it.
 func (e *Election) PeerDown(now time.Duration, id quorum.ServerID, out []Output) []Output {
-	if e.state != quorum.Looking || !e.started || id == e.self {
+	if e.state != quorum.Looking || !e.started || !slices.Contains(e.known, id) {
 		return out
 	}
 	l := &e.looking
@@ -123,12 +126,16 @@ func (e *Election) PeerDown(now time.Duration, id quorum.ServerID, out []Output)
 // PeerUp tells that a connection with another server was made. A looking server tells it its vote
 // and begins anew with the interval of repetitions, which may have grown long.
 func (e *Election) PeerUp(now time.Duration, id quorum.ServerID, out []Output) []Output {
-	if e.state != quorum.Looking || !e.started || id == e.self {
+	if !e.started || id == e.self || !e.isVoter(id) {
+		return out
+	}
+	e.known = appendOnce(e.known, id)
+	if e.state != quorum.Looking {
 		return out
 	}
 	l := &e.looking
 	l.down = without(l.down, id)
-	if l.beginsAt != Never || !e.isVoter(id) {
+	if l.beginsAt != Never {
 		return out
 	}
 	l.interval = e.opts.MinNotificationInterval
