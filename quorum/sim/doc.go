@@ -20,10 +20,10 @@
 // runs, so faults can be taken out of a failing schedule until what is left is needed (Shrink).
 // A trace has one line per change of state: the virtual time, the server, a mark, and words:
 //
-//	+ up           ! crashes by a fault   x dies of an error   ? looks for a leader
-//	e elects       L leads                F follows, serves    o gives up
-//	- closes link  t cuts its log         s takes a snapshot   i wrote an image
-//	~ bits flip    * a fault              w warning            = the faults end
+//   - up           ! crashes by a fault   x dies of an error   ? looks for a leader
+//     e elects       L leads                F follows, serves    o gives up
+//   - closes link  t cuts its log         s takes a snapshot   i wrote an image
+//     ~ bits flip    * a fault              w warning            = the faults end
 //
 // # Model of faults
 //
