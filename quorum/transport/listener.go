@@ -104,6 +104,9 @@ func (l *Listener) accept(ln net.Listener) {
 				return
 			}
 			l.opts.Log.Warn("Exception while accepting learners", "err", err)
+			if errors.Is(err, net.ErrClosed) {
+				return // not by Close; no learner will come any more
+			}
 			// No file descriptor left, or the like: this passes.
 			select {
 			case <-l.ctx.Done():
