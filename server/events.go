@@ -55,6 +55,7 @@ func (k *eventSink) Created(path, parent []byte, acl, parentACL proto.RawACLs, z
 // Deleted implements engine.Sink.
 func (k *eventSink) Deleted(path, parent []byte, acl, parentACL proto.RawACLs, zxid proto.Zxid) {
 	k.begin(path, parent, acl, parentACL, zxid)
+	k.loops[0].namespaces.write(path, 0)
 	node, above := watch.KeyOf(path), watch.KeyOf(parent)
 	for _, l := range k.loops {
 		k.loop = l

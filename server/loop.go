@@ -30,6 +30,7 @@ type clientLoop struct {
 	readLatency, updateLatency latencyHistogram
 	// Bytes of watch events, of requests and of other replies since somebody last looked.
 	watchBytes, receivedBytes, responseBytes int64
+	namespaces                               namespaces
 	// nowNs is the time of the batch being served, so that replies need no clock of their own.
 	nowNs int64
 

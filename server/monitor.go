@@ -17,7 +17,7 @@ func (s *Server) MonitorPairs() []fourlw.Pair {
 	if s.opts.MetricsProvider == config.MetricsNull {
 		return pairs
 	}
-	return s.figures.Pairs(pairs, s.Gauges())
+	return append(s.figures.Pairs(pairs, s.Gauges()), s.namespacePairs()...)
 }
 
 // Figures is the registry of counters and summaries.

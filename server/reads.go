@@ -115,6 +115,7 @@ func (c *clientConn) exists(r proto.PathWatch) proto.ErrCode {
 	if n == 0 {
 		return proto.ErrNoNode
 	}
+	c.loop.namespaces.read(r.Path, 0)
 	c.appendStat(n)
 	return proto.OK
 }
@@ -138,14 +139,19 @@ func (c *clientConn) readNode(op proto.OpCode, r proto.PathWatch) proto.ErrCode 
 		if r.Watch {
 			c.loop.watches.AddData(c.slot, watch.KeyOf(r.Path))
 		}
-		c.out = jute.AppendBuffer(c.out, e.Data(n))
+		data := e.Data(n)
+		c.loop.namespaces.read(r.Path, len(data))
+		c.out = jute.AppendBuffer(c.out, data)
 		c.appendStat(n)
 		return proto.OK
 	}
 	if r.Watch {
 		c.loop.watches.AddChild(c.slot, watch.KeyOf(r.Path))
 	}
+	start := len(c.out)
 	c.out = e.AppendChildren(c.out, n)
+	// The names alone, without the lengths in front of the list and of each.
+	c.loop.namespaces.read(r.Path, len(c.out)-start-4-4*int(e.NumChildren(n)))
 	if op == proto.OpGetChildren2 {
 		c.appendStat(n)
 	}

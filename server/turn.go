@@ -323,6 +323,13 @@ func (r *replica) applyOne(p *proposal) {
 	}
 	r.srv.noteDigest(r.engine, res)
 	r.srv.noteZxid(p.zxid)
+	written := &r.srv.loops[0].namespaces
+	if res.Header.Type != proto.OpMulti {
+		written.wrote(&res.OpResult)
+	}
+	for i := range res.Multi {
+		written.wrote(&res.Multi[i])
+	}
 	switch p.op {
 	case proto.OpCreateSession:
 		r.sessionCreated(p)
