@@ -66,9 +66,12 @@ type Learner struct {
 	applied   quorum.Zxid // up to where OutCommit was given
 	acked     quorum.Zxid // newest proposal acknowledged
 
-	cutAt    quorum.Zxid // of OutTruncateLog
-	unlogged bool        // a tree was received, and is not on disk
-	taking   bool        // OutTakeSnapshot was given
+	cutAt quorum.Zxid // of OutTruncateLog
+	tree  quorum.Zxid // of SNAP, until this learner serves; what comes up to it is in the tree
+	// lateFrom to lateTo are the proposals behind NEWLEADER that are in the tree, 0 without any.
+	lateFrom, lateTo quorum.Zxid
+	unlogged         bool // a tree was received, and is not on disk
+	taking           bool // OutTakeSnapshot was given
 
 	held     []heldProposal // received, not yet logged
 	spare    [][]byte       // memory of held proposals, for reuse

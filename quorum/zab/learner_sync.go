@@ -67,7 +67,7 @@ func (l *Learner) treeReceived(z quorum.Zxid, ok bool, out *Outputs) {
 		l.distrust(out, ErrTree)
 		return
 	}
-	l.last, l.applied, l.unlogged = z, z, true
+	l.last, l.applied, l.unlogged, l.tree = z, z, true, z
 	l.inStep()
 	if l.opts.Bugs.TreeReplacesHistory {
 		l.takeSnapshot(out)
@@ -132,6 +132,9 @@ func (l *Learner) follows(z quorum.Zxid, out *Outputs) bool {
 
 // hold keeps a proposal until its COMMIT, or until this learner serves.
 func (l *Learner) hold(z quorum.Zxid, packet, txn []byte, out *Outputs) bool {
+	if z <= l.tree {
+		return l.repeated(z, txn, out)
+	}
 	if !l.follows(z, out) {
 		return false
 	}
@@ -140,6 +143,26 @@ func (l *Learner) hold(z quorum.Zxid, packet, txn []byte, out *Outputs) bool {
 	}
 	l.last = z
 	l.held = append(l.held, heldProposal{zxid: z, packet: packet})
+	return true
+}
+
+// repeated passes over a proposal that is in the tree already. Java's leader forwards to a
+// learner from the zxid at which it decided on SNAP, and reads the zxid of SNAP later.
+func (l *Learner) repeated(z quorum.Zxid, txn []byte, out *Outputs) bool {
+	if !l.sawConfig(txn, out) {
+		return false
+	}
+	if l.phase == learnerSyncing {
+		return true
+	}
+	// Java's leader may wait for the ACK of what it sends behind NEWLEADER.
+	if l.lateFrom == 0 {
+		l.lateFrom = z
+	} else if z != l.lateTo+1 {
+		l.distrust(out, fmt.Errorf("%w: 0x%x after 0x%x", ErrGap, z, l.lateTo))
+		return false
+	}
+	l.lateTo = z
 	return true
 }
 
@@ -152,6 +175,9 @@ func (l *Learner) inform(z quorum.Zxid, txn []byte, out *Outputs) bool {
 
 // commitHeld takes the COMMIT of a held proposal, and logs it unless NEWLEADER has come.
 func (l *Learner) commitHeld(z quorum.Zxid, out *Outputs) bool {
+	if z <= l.tree {
+		return true // of a repeated proposal
+	}
 	if !l.commits(z, out) {
 		return false
 	}
@@ -290,6 +316,10 @@ func (l *Learner) serve(out *Outputs) {
 		}
 	}
 	out.send(l.link, quorum.PacketAck, quorum.EpochStart(l.epoch), nil)
+	if l.lateFrom != 0 && !l.observer {
+		out.sendRange(l.link, quorum.PacketAck, l.lateFrom, l.lateTo, l.cumulative)
+	}
+	l.tree, l.lateFrom, l.lateTo = 0, 0, 0
 	start := quorum.EpochStart(l.epoch)
 	l.apply(out)
 	l.acked = max(l.acked, l.appended, start)
