@@ -142,7 +142,7 @@ func (l *Leader) newestWithQuorum(e *era, limit quorum.Zxid) quorum.Zxid {
 			return
 		}
 		l.threshold = z
-		if l.contains(e.a, l.hasAcked) && (e.b == nil || l.contains(e.b, l.hasAcked)) {
+		if l.contains(e.a, l.hasAcked) && (e.b == nil || l.opts.Bugs.ReconfigOldQuorumOnly || l.contains(e.b, l.hasAcked)) {
 			best = z
 		}
 	}

@@ -25,6 +25,7 @@ type checker struct {
 	leaders map[quorum.Epoch]quorum.ServerID
 	failed  error
 	syncs   int
+	configs int // activated, at all servers together
 }
 
 func newChecker(c *cluster) *checker {
@@ -103,7 +104,7 @@ func TestCluster(t *testing.T) {
 	if testing.Short() {
 		seeds = 500
 	}
-	var txns, turns, syncs, epochs int
+	var txns, turns, syncs, epochs, configs int
 	for seed := range seeds {
 		c := runSeed(seed, Bugs{}, false)
 		if c.check.failed != nil {
@@ -116,8 +117,9 @@ func TestCluster(t *testing.T) {
 		turns += c.turns
 		syncs += c.check.syncs
 		epochs += len(c.check.leaders)
+		configs += c.check.configs
 	}
-	t.Logf("%d seeds: %d transactions committed, %d epochs, %d syncs, %d turns", seeds, txns, epochs, syncs, turns)
+	t.Logf("%d seeds: %d transactions committed, %d epochs, %d syncs, %d configs activated, %d turns", seeds, txns, epochs, syncs, configs, turns)
 }
 
 // TestClusterFindsBugs plants each bug in turn: some seed has to fail, else the checker or the

@@ -27,6 +27,7 @@ type cluster struct {
 	calm   bool          // no more faults
 	faults time.Duration // the longest pause between two
 	disks  time.Duration // how long a slow disk takes at most
+	moves  bool          // reconfigs happen
 	trace  []string
 	txns   int
 	turns  int
@@ -118,10 +119,11 @@ func newCluster(seed int64, bugs Bugs) *cluster {
 	c.config = testConfig(voters, c.rng.Intn(2))
 	c.faults = []time.Duration{20, 60, 200}[c.rng.Intn(3)] * time.Millisecond
 	c.disks = []time.Duration{4, 60, 300}[c.rng.Intn(3)] * time.Millisecond
+	c.moves = voters > 2 && c.rng.Intn(3) == 0
 	c.check = newChecker(c)
 	for i := range c.config.Members {
 		m := &c.config.Members[i]
-		n := &node{c: c, id: m.ID, role: m.Role, alive: true}
+		n := &node{c: c, id: m.ID, config: c.config, lastSeen: c.config, alive: true}
 		if c.rng.Intn(2) == 0 {
 			n.features = quorum.AllFeatures
 		}
@@ -147,6 +149,7 @@ func (c *cluster) elect() {
 			leader = n
 		}
 	}
+	c.tellConfigs(looking)
 	c.rng.Shuffle(len(looking), func(i, j int) { looking[i], looking[j] = looking[j], looking[i] })
 	if leader != nil && (c.calm || c.rng.Intn(3) > 0) {
 		for _, n := range looking {
@@ -160,15 +163,15 @@ func (c *cluster) elect() {
 	set := map[quorum.ServerID]bool{}
 	some := c.rng.Intn(2) == 0
 	for _, n := range looking {
-		if some && c.config.ContainsQuorum(func(id quorum.ServerID) bool { return set[id] }) {
+		if some && best != nil && best.agreed(set) {
 			break // no more than needed
 		}
 		set[n.id] = true
-		if n.role == quorum.Participant && (best == nil || n.better(best)) {
+		if n.config.IsVoter(n.id) && (best == nil || n.better(best)) {
 			best = n
 		}
 	}
-	if best == nil || !c.config.ContainsQuorum(func(id quorum.ServerID) bool { return set[id] }) {
+	if best == nil || !best.agreed(set) {
 		return
 	}
 	c.logf("elected %d epoch %d zxid 0x%x", best.id, best.current, best.lastZxid())
@@ -177,6 +180,69 @@ func (c *cluster) elect() {
 		if n != best && set[n.id] {
 			n.follow(best)
 		}
+	}
+}
+
+// tellConfigs has those that look for a leader learn of the newest committed config, as
+// notifications do.
+func (c *cluster) tellConfigs(looking []*node) {
+	if !c.moves {
+		return
+	}
+	newest := c.config
+	for _, n := range c.nodes {
+		if n.alive && n.config.Version > newest.Version {
+			newest = n.config
+		}
+	}
+	for _, n := range looking {
+		if n.config.Version < newest.Version && (c.calm || c.rng.Intn(2) == 0) {
+			n.config = newest
+			if n.lastSeen.Version < newest.Version {
+				n.lastSeen = newest
+			}
+		}
+	}
+}
+
+// agreed reports whether the servers in set, which look for a leader, can agree on n: they are a
+// quorum of its committed config and of its last seen one. Those of them that know of a newer
+// config do not follow without a quorum of that.
+func (n *node) agreed(set map[quorum.ServerID]bool) bool {
+	for _, s := range n.c.nodes {
+		if !set[s.id] {
+			continue
+		}
+		for _, config := range []*quorum.Config{s.config, s.lastSeen} {
+			if !config.ContainsQuorum(func(id quorum.ServerID) bool { return set[id] }) {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// reconfig has the leader propose another set of voters.
+func (c *cluster) reconfig(n *node) {
+	if !c.moves || n.leader == nil || !n.leader.Serving() || n.leader.LastSeen().Version > n.leader.Config().Version {
+		return
+	}
+	var voters, observers []quorum.ServerID
+	for _, m := range c.nodes {
+		switch c.rng.Intn(4) {
+		case 0:
+		case 1:
+			observers = append(observers, m.id)
+		default:
+			voters = append(voters, m.id)
+		}
+	}
+	if len(voters) < 2 {
+		return
+	}
+	config := members(0, voters, observers)
+	if n.leader.HasSyncedQuorum(config) {
+		n.post(item{reconfig: config})
 	}
 }
 
@@ -230,6 +296,12 @@ func (c *cluster) fault() {
 		}
 	case k == 4:
 		n.checkpoint()
+	case k == 6:
+		for _, m := range c.nodes {
+			if m.alive {
+				c.reconfig(m)
+			}
+		}
 	case k == 5:
 		n.slow = c.rng.Intn(2) == 0
 	}

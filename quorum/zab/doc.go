@@ -106,6 +106,9 @@
 //   - A learner refuses a gap at once, also in steady state and in front of the first proposal,
 //     and asks for a snapshot next time.
 //   - A sync is confirmed by a round of PINGs (round.go).
+//   - A learner that joins while a reconfig is pending does not take its config for committed:
+//     the leader does not offer it, nor does a learner accept it. A server that had it might
+//     elect, with others that it tells, without the old quorum.
 //   - The handshake from before 3.4 (section 4.9) is refused.
 //
 // Sections are those of the quorum protocol's specification.

@@ -133,6 +133,8 @@ type Bugs struct {
 	// AcksOutliveLink: the leader goes on counting what a learner acknowledged on a connection
 	// that is gone, though the learner may since have been told to cut it off its log.
 	AcksOutliveLink bool
+	// ReconfigOldQuorumOnly: the leader does not ask for a quorum of the config that is proposed.
+	ReconfigOldQuorumOnly bool
 	// CommitWithoutQuorum: the leader is content with one voter less than a quorum.
 	CommitWithoutQuorum bool
 }

@@ -50,7 +50,10 @@ type Leader struct {
 	offered          serverSet // have told their accepted epoch
 	promised         serverSet // have sent a counting ACKEPOCH
 	config, lastSeen *quorum.Config
-	newLeaderText    []byte // the config in NEWLEADER
+	// newLeaderText is the config in NEWLEADER: the last seen one until the leader serves, which
+	// commits it; then the committed one. Java sends a pending one even then, and the learner commits
+	// it at UPTODATE, before a quorum has it.
+	newLeaderText []byte
 
 	peers []*peer
 	names int64 // anonymous learners so far
@@ -123,7 +126,7 @@ func NewLeader(opts LeaderOptions, window *Window, history History) *Leader {
 			return true
 		}
 		p := l.peerOf(id)
-		return p != nil && !p.observer && p.freshUntil > l.now
+		return p != nil && p.freshUntil > l.now
 	}
 	l.confirms = func(id quorum.ServerID) bool {
 		if id == l.opts.Self {
@@ -143,6 +146,22 @@ func (l *Leader) Serving() bool { return l.phase == leaderServing }
 
 // Committed returns the newest committed zxid; before OutServe the end of the own history.
 func (l *Leader) Committed() quorum.Zxid { return l.committed }
+
+// Config returns the committed config, LastSeen the last proposed one, which is newer while
+// a reconfig is pending: another must not be proposed then (error RECONFIGINPROGRESS).
+func (l *Leader) Config() *quorum.Config { return l.config }
+
+// LastSeen: see Config.
+func (l *Leader) LastSeen() *quorum.Config { return l.lastSeen }
+
+// HasSyncedQuorum reports whether the followers that are in step now, with the leader, would be
+// a quorum of config, which a reconfig has to have (error NEWCONFIGNOQUORUM, section 8.2).
+func (l *Leader) HasSyncedQuorum(config *quorum.Config) bool {
+	return config.ContainsQuorum(func(id quorum.ServerID) bool {
+		p := l.peerOf(id)
+		return id == l.opts.Self || (p != nil && p.ackCounts && !p.observer)
+	})
+}
 
 // Window lends the proposals in memory, to be read while doing outputs.
 func (l *Leader) Window() *Window { return l.window }

@@ -194,8 +194,8 @@ func (l *Learner) commitHeld(z quorum.Zxid, out *Outputs) bool {
 // commits checks a COMMIT: it is that of the oldest proposal that is not committed, or, on
 // a cumulative link, of any.
 func (l *Learner) commits(z quorum.Zxid, out *Outputs) bool {
-	if l.committed >= l.last {
-		out.warn(l.link, fmt.Errorf("%w: COMMIT of 0x%x with nothing pending after 0x%x", ErrProtocol, z, l.last))
+	if l.committed >= l.last || z <= l.committed {
+		out.warn(l.link, fmt.Errorf("%w: COMMIT of 0x%x, committed is 0x%x of 0x%x", ErrProtocol, z, l.committed, l.last))
 		return false
 	}
 	oldest := l.committed + 1
@@ -309,8 +309,10 @@ func (l *Learner) storeEpoch(out *Outputs) {
 
 // serve acts on UPTODATE. What was held is now logged and acknowledged as usual.
 func (l *Learner) serve(out *Outputs) {
-	if l.offered != nil && l.offered.Version > l.config.Version {
-		l.activate(l.offered, quorum.NoServer, quorum.EpochStart(l.epoch), out)
+	// A config proposed in this epoch and not committed is only pending, though Java takes it over.
+	start := quorum.EpochStart(l.epoch)
+	if l.offered != nil && l.offered.Version <= max(l.committed, start) {
+		l.activate(l.offered, quorum.NoServer, start, out)
 		if l.phase == learnerDone {
 			return
 		}
@@ -320,7 +322,6 @@ func (l *Learner) serve(out *Outputs) {
 		out.sendRange(l.link, quorum.PacketAck, l.lateFrom, l.lateTo, l.cumulative)
 	}
 	l.tree, l.lateFrom, l.lateTo = 0, 0, 0
-	start := quorum.EpochStart(l.epoch)
 	l.apply(out)
 	l.acked = max(l.acked, l.appended, start)
 	l.applied, l.committed = l.acked, max(l.committed, start)

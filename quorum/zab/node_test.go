@@ -20,10 +20,10 @@ type record struct {
 type node struct {
 	c        *cluster
 	id       quorum.ServerID
-	role     quorum.Role
 	features quorum.Features
 
 	// The disk.
+	config, lastSeen  *quorum.Config
 	accepted, current quorum.Epoch
 	image             []record // of a tree: what made it
 	log               []record // behind the image
@@ -61,6 +61,8 @@ type item struct {
 	input   Input
 	propose int
 	sync    bool
+	// reconfig is proposed behind the others
+	reconfig *quorum.Config
 }
 
 func (n *node) history() []record {
@@ -117,7 +119,7 @@ func (n *node) lead() {
 	n.generation++
 	n.out.Reset()
 	n.leader = NewLeader(LeaderOptions{
-		Self: n.id, Config: n.c.config, AcceptedEpoch: n.accepted, CurrentEpoch: n.current,
+		Self: n.id, Config: n.config, LastSeen: n.lastSeen, ReconfigEnabled: n.c.moves, AcceptedEpoch: n.accepted, CurrentEpoch: n.current,
 		LastZxid: n.lastZxid(), DurableZxid: n.durableZxid(), Timing: testTiming,
 		Features: n.features, Bugs: n.c.bugs,
 	}, n.window, n)
@@ -134,7 +136,7 @@ func (n *node) follow(leader *node) {
 		last = -1
 	}
 	n.learner = NewLearner(LearnerOptions{
-		Self: n.id, Leader: leader.id, Role: n.role, Config: n.c.config,
+		Self: n.id, Leader: leader.id, Role: n.config.RoleOf(n.id), Config: n.config, LastSeen: n.lastSeen, ReconfigEnabled: n.c.moves,
 		AcceptedEpoch: n.accepted, CurrentEpoch: n.current, LastZxid: last, DurableZxid: n.durableZxid(),
 		Timing: testTiming, Features: n.features, Bugs: n.c.bugs,
 	})
@@ -197,7 +199,9 @@ func (n *node) turn() {
 			it.link.inbox[end] = append(it.link.inbox[end], it.bytes...)
 			n.read(it.link, end)
 		case it.propose > 0:
-			n.propose(it.propose)
+			n.propose(it.propose, nil)
+		case it.reconfig != nil:
+			n.propose(1, it.reconfig)
 		case it.sync:
 			n.sync()
 		default:
@@ -297,8 +301,11 @@ func (n *node) readTree(l *link) {
 }
 
 // propose prepares k transactions.
-func (n *node) propose(k int) {
+func (n *node) propose(k int, reconfig *quorum.Config) {
 	if n.leader == nil || !n.leader.Serving() {
+		return
+	}
+	if reconfig != nil && n.leader.LastSeen().Version > n.leader.Config().Version {
 		return
 	}
 	if n.next == 0 {
@@ -310,7 +317,13 @@ func (n *node) propose(k int) {
 		n.c.txns++
 		packet := testProposal(n.next, n.c.txns)
 		n.log = append(n.log, record{n.next, packet})
-		batch = append(batch, Proposal{Zxid: n.next, Packet: packet})
+		p := Proposal{Zxid: n.next, Packet: packet}
+		if reconfig != nil {
+			p.Config = reconfig.WithVersion(n.next)
+			p.Packet = reconfigProposal(n.next, p.Config)
+			n.log[len(n.log)-1].packet = p.Packet
+		}
+		batch = append(batch, p)
 	}
 	n.step(Input{Kind: InPropose, Proposals: batch})
 }
@@ -497,6 +510,21 @@ func (n *node) do(o *Output) {
 		c.logf("%d gives up: %v", n.id, o.Reason)
 		n.needSnap = n.needSnap || o.NeedSnap
 		n.stop()
+	case OutSaveConfig:
+		if o.Config.Version < n.lastSeen.Version {
+			c.check.fail("server %d: last seen config falls from 0x%x to 0x%x", n.id, n.lastSeen.Version, o.Config.Version)
+		}
+		n.lastSeen = o.Config
+	case OutActivateConfig:
+		if o.Config.Version < n.config.Version {
+			c.check.fail("server %d: config falls from 0x%x to 0x%x", n.id, n.config.Version, o.Config.Version)
+		}
+		c.logf("%d activates config 0x%x, leader %d", n.id, o.Config.Version, o.Server)
+		n.config = o.Config
+		c.check.configs++
+		if n.lastSeen.Version < n.config.Version {
+			n.lastSeen = n.config
+		}
 	case OutSyncDone:
 		c.check.synced(n, n.syncs[o.Token])
 		delete(n.syncs, o.Token)

@@ -291,13 +291,14 @@ func (l *Leader) ackNewLeader(p *peer, out *Outputs) {
 }
 
 // hasHistory reports whether server id has acknowledged NEWLEADER and is still there: one that
-// has left may be following a newer leader.
+// has left may be following a newer leader. It may be an observer yet, whom the last seen config
+// makes a voter.
 func (l *Leader) hasHistory(id quorum.ServerID) bool {
 	if id == l.opts.Self {
 		return true
 	}
 	p := l.peerOf(id)
-	return p != nil && p.ackCounts && !p.observer
+	return p != nil && p.ackCounts
 }
 
 // tryServe begins to broadcast once a quorum has the leader's history.

@@ -13,7 +13,6 @@ func (l *Leader) proposeConfig(p *Proposal, out *Outputs) {
 		panic(fmt.Sprintf("zab: reconfig 0x%x with version 0x%x while 0x%x of 0x%x is pending", p.Zxid, p.Config.Version, l.lastSeen.Version, l.config.Version))
 	}
 	l.lastSeen = p.Config
-	l.newLeaderText = l.lastSeen.AppendText(nil)
 	l.eras = append(l.eras, era{from: p.Zxid, a: l.config, b: p.Config, pending: true})
 	o := out.add(OutSaveConfig)
 	o.Config = p.Config
@@ -65,6 +64,7 @@ func (l *Leader) commitConfig(out *Outputs) {
 // activate makes the last seen config the committed one.
 func (l *Leader) activate(designated quorum.ServerID, out *Outputs) {
 	l.config = l.lastSeen
+	l.newLeaderText = l.config.AppendText(nil)
 	l.muted = designated != l.opts.Self
 	o := out.add(OutActivateConfig)
 	o.Config, o.Server, o.Zxid = l.config, designated, l.committed

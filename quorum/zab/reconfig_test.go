@@ -1,6 +1,7 @@
 package zab
 
 import (
+	"fmt"
 	"testing"
 
 	"zabra.dev/zabra/engine/jute"
@@ -220,14 +221,15 @@ func TestLearnerReconfig(t *testing.T) {
 		}{
 			{members(zx(2, 0), ids(1, 2, 3), nil), []string{"activate config 200000000", "1<ACK 200000000", "serve 2"}},
 			{members(zx(2, 0), ids(1, 3), ids(2)), []string{"activate config 200000000", "give up: reconfigured"}},
-			{members(0, ids(1, 3), ids(2)), []string{"1<ACK 200000000", "serve 2"}}, // not newer
+			{members(0, ids(1, 3), ids(2)), []string{"1<ACK 200000000", "serve 2"}},        // not newer
+			{members(zx(2, 1), ids(1, 3), ids(2)), []string{"1<ACK 200000000", "serve 2"}}, // pending
 		} {
 			r := newLearnerRig(t, 3, enabled)
 			r.hello()
 			r.packet(quorum.PacketDiff, zx(1, 3), nil)
 			want := []string{"current 2", "1<ACK 200000000"}
 			if c.config.Version > 0 {
-				want = append([]string{"save config 200000000"}, want...)
+				want = append([]string{fmt.Sprintf("save config %x", c.config.Version)}, want...)
 			}
 			expect(t, r.packet(quorum.PacketNewLeader, zx(2, 0), c.config.AppendText(nil)), want...)
 			expect(t, r.packet(quorum.PacketUpToDate, -1, nil), c.want...)

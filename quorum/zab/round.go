@@ -75,7 +75,7 @@ func (l *Leader) answerSyncs(out *Outputs) {
 			r.waiting.moveTo(&r.asked)
 			for _, p := range l.peers {
 				p.roundPing = 0
-				if p.state == peerServing && !p.observer {
+				if p.state == peerServing && (l.config.IsVoter(p.id) || l.lastSeen.IsVoter(p.id)) {
 					l.ping(p, out)
 				}
 			}
