@@ -31,7 +31,7 @@ func TestBugs(t *testing.T) {
 		{"CommitWithoutQuorum", true, FaultSplit, 300, "lost write, committed prefix, agreement, digest, one leader"},
 		{"TreeReplacesHistory", false, 0, 2000, "durability, digest, agreement, panic"},
 		{"SyncUnconfirmed", false, FaultIsolate, 6000, "linearizability"},
-		{"KeepLogAfterSnap", false, 0, 6000, "digest, agreement, panic, lost write"},
+		{"KeepLogAfterSnap", false, FaultIsolate, 6000, "digest, agreement, panic, lost write, liveness"},
 		{"EpochNotSynced", false, 0, 300, "liveness, epoch, one leader"},
 		{"SyncOvertakesWrites", false, 0, 100, "session order"},
 		{"WriteOvertakesSync", false, 0, 300, "session order"},
