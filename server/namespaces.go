@@ -25,7 +25,10 @@ type namespace struct {
 	reads, writes byteSummary
 }
 
-type byteSummary struct{ count, sum, lowest, highest int64 }
+type byteSummary struct {
+	count, sum, lowest, highest int64
+	shown                       bool // there was something to add, maybe before a reset
+}
 
 // maxNamespaces bounds what clients can make a loop remember; paths beyond it count nowhere.
 const maxNamespaces = 1024
@@ -40,9 +43,11 @@ func (b *byteSummary) add(v int64) {
 	b.highest = max(b.highest, v)
 	b.count++
 	b.sum += v
+	b.shown = true
 }
 
 func (b *byteSummary) merge(o *byteSummary) {
+	b.shown = b.shown || o.shown
 	if o.count == 0 {
 		return
 	}
@@ -102,6 +107,13 @@ func (t *namespaces) wrote(res *engine.OpResult) {
 	}
 }
 
+// reset zeroes the sums; a key that was shown stays, as on Java's servers.
+func (t *namespaces) reset() {
+	for _, n := range t.byName {
+		n.reads, n.writes = byteSummary{shown: n.reads.shown}, byteSummary{shown: n.writes.shown}
+	}
+}
+
 // namespacePairs gives the lines of mntr for all namespaces. Any goroutine may call it.
 func (s *Server) namespacePairs() (pairs []fourlw.Pair) {
 	sums := map[string]*namespace{}
@@ -122,11 +134,11 @@ func (s *Server) namespacePairs() (pairs []fourlw.Pair) {
 			name string
 			sum  *byteSummary
 		}{{"read_per_namespace", &n.reads}, {"write_per_namespace", &n.writes}} {
-			if set.sum.count == 0 {
+			if !set.sum.shown {
 				continue
 			}
 			key := strings.ToValidUTF8(name, "\ufffd") + "_" + set.name
-			avg := float64(set.sum.sum) / float64(set.sum.count)
+			avg := float64(set.sum.sum) / float64(max(set.sum.count, 1))
 			pairs = append(pairs, fourlw.Pair{Key: "avg_" + key, Value: fourlw.FormatAvg(avg)})
 			for _, v := range []struct {
 				prefix string

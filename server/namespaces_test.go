@@ -37,4 +37,12 @@ zk_sum_app_write_per_namespace	30
 	if strings.Contains(text, "none") {
 		t.Error("a read of a missing node counts")
 	}
+	for _, l := range s.loops {
+		l.namespaces.reset()
+	}
+	text = string(fourlw.AppendMntr(nil, s.namespacePairs()))
+	if strings.Count(text, "\n") != 10 || !strings.Contains(text, "zk_avg_app_read_per_namespace\t0.0\n") ||
+		!strings.Contains(text, "zk_cnt_app_write_per_namespace\t0\n") {
+		t.Errorf("after a reset: got\n%s", text)
+	}
 }

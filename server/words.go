@@ -195,7 +195,7 @@ func (s *Server) ResetStats() {
 	defer s.unlockGates()
 	for _, l := range s.loops {
 		l.stats = zeroStats
-		l.namespaces = namespaces{}
+		l.namespaces.reset()
 	}
 	if s.opts.MetricsProvider == config.MetricsPrometheus {
 		return // it takes a counter that falls for a restart
