@@ -97,6 +97,7 @@ func (s *javaServer) output(t *testing.T) string {
 // connect opens a session, at most a minute after the server was started.
 func (s *javaServer) connect(t *testing.T, timeout time.Duration) *zk.Conn {
 	t.Helper()
+	s.awaitServing(t)
 	c, events, err := zk.Connect([]string{s.addr}, timeout, zk.WithLogInfo(false), zk.WithLogger(silent{}))
 	if err != nil {
 		t.Fatal(err)
@@ -113,6 +114,19 @@ func (s *javaServer) connect(t *testing.T, timeout time.Duration) *zk.Conn {
 			t.Fatalf("no session:\n%s", s.output(t))
 		}
 	}
+}
+
+// awaitServing waits until the server serves: one that is asked between its bind and its start leaves the
+// connection open without an answer, and the client waits on it for ever.
+func (s *javaServer) awaitServing(t *testing.T) {
+	t.Helper()
+	for range 1200 {
+		if strings.Contains(s.output(t), "Using checkIntervalMs") {
+			return
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	t.Fatalf("the server does not start:\n%s", s.output(t))
 }
 
 type silent struct{}
