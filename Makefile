@@ -61,7 +61,7 @@ lint: ## gofmt, vet, staticcheck
 
 interop: build ## real clients and real Java servers against Zabra; installs what it can
 	sh server/interop/setup.sh
-	$(GO) test -tags interop -count=1 -timeout 20m ./server/interop/... ./snapshot/javadata/... ./server/client/... ./server/cli/...
+	$(GO) test -tags interop -count=1 -timeout 20m ./server/interop/... ./snapshot/javadata/... ./server/client/... ./server/cli/... ./quorum/transport/...
 
 clean: ## remove what build made
 	rm -rf $(BIN)
