@@ -100,7 +100,7 @@ func runSeed(seed int64, bugs Bugs, trace bool) *cluster {
 }
 
 func TestCluster(t *testing.T) {
-	seeds := int64(5000)
+	seeds := int64(3000)
 	if testing.Short() {
 		seeds = 500
 	}

@@ -66,7 +66,7 @@ const (
 	// image on disk are still the old ones, and are what a crash leaves. Zxid is that of the
 	// SNAP packet. OK is false when it did not come whole. Learner.
 	InTreeReceived
-	// InSnapshotTaken: the OutTakeSnapshot for Zxid is done. Learner.
+	// InSnapshotTaken: the OutTakeSnapshot for Zxid is done; step InResign if it cannot be. Learner.
 	InSnapshotTaken
 )
 
