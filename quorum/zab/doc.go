@@ -59,14 +59,14 @@
 //	    v
 //	ackEpoch    <-- DIFF --------------------------------.
 //	    |       <-- TRUNC: cutting, TruncateLog ---------|  InTruncated
-//	    |       <-- SNAP: tree, ReceiveTree --------------|  InTreeReceived
+//	    |       <-- SNAP: tree, ReceiveTree -------------|  InTreeReceived
 //	    v                                                |
 //	 syncing  <------------------------------------------'
 //	    |       <-- PROPOSAL, COMMIT: Append, Commit
 //	    |       <-- NEWLEADER
 //	    v
 //	 storing    TakeSnapshot, InSnapshotTaken (after SNAP)
-//	     |       InLogDurable: the history is on disk.  PersistCurrentEpoch, ACK -->
+//	    |       InLogDurable: the history is on disk.  PersistCurrentEpoch, ACK -->
 //	    v
 //	  ready     <-- UPTODATE.  ACK -->  Serve
 //	    v
@@ -96,7 +96,7 @@
 // where the learner is, and has more of the log sent until the rest is in the window. From
 // there on, in the same step, it gets what all get. So a slow learner costs no memory.
 //
-// # What Java does and this does not
+// # Where this differs from Java
 //
 //   - TRUNC is never sent across epochs, nor are proposals behind a TRUNC in the same sync
 //     except outstanding ones; SNAP is sent instead (decide.go).
