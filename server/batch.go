@@ -18,6 +18,7 @@ type request struct {
 	identities []proto.Identity
 	receivedNs int64
 	path       []byte // body of a sync that waits, in an ensemble
+	audit      *auditRecord
 }
 
 type requestKind uint8

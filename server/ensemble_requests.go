@@ -65,7 +65,7 @@ func (e *ensemble) propose(a *appender, q *request, body []byte) {
 		return
 	}
 	e.r.request = prep.Request{Session: q.session, Xid: q.xid, Op: q.op, Body: body, Identities: q.identities, Owner: localOwner}
-	a.propose(&e.r.request, proposal{conn: q.conn, session: q.session, xid: q.xid, op: q.op, receivedNs: q.receivedNs})
+	a.propose(&e.r.request, proposal{conn: q.conn, session: q.session, xid: q.xid, op: q.op, receivedNs: q.receivedNs, audit: q.audit})
 }
 
 // forward sends a write to the leader.
@@ -102,7 +102,7 @@ func (e *ensemble) claim(p *proposal, txn []byte) {
 		return
 	}
 	if q := e.forwarded.front(); q.session == h.SessionID && q.xid == h.Cxid {
-		p.conn, p.xid, p.op, p.receivedNs = q.conn, q.xid, q.op, q.receivedNs
+		p.conn, p.xid, p.op, p.receivedNs, p.audit = q.conn, q.xid, q.op, q.receivedNs, q.audit
 		e.forwarded.pop()
 	}
 }

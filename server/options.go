@@ -71,6 +71,7 @@ type Options struct {
 	ContainerNeverUsedMax                       time.Duration
 	FsyncWarning                                time.Duration
 	Stalls                                      StallOptions
+	AuditLog                                    bool // who changed what goes to the log
 	MetricsProvider                             config.MetricsProvider
 }
 
@@ -131,6 +132,7 @@ func FromConfig(c *config.Config) Options {
 		FsyncWarning:          c.Storage.FsyncWarningThreshold,
 		Stalls:                StallOptions{Enabled: c.Pause.Enabled, Sleep: c.Pause.SleepTime, Info: c.Pause.InfoThreshold, Warn: c.Pause.WarnThreshold},
 		MetricsProvider:       c.Metrics.Provider,
+		AuditLog:              c.Auth.AuditEnabled,
 		Engine:                engine.Options{Digest: c.Storage.DigestEnabled, ExtendedTypes: c.Sessions.TTLNodesEnabled},
 		Prep: prep.Options{
 			EnforceQuota: c.Limits.EnforceQuota, CloseSessionTxn: c.Sessions.CloseTxnEnabled,

@@ -28,6 +28,8 @@ type replica struct {
 	stages   stageFigures
 	// throttler is nil when nothing is throttled.
 	throttler *requestThrottler
+	// auditor is nil without audit log.
+	auditor *auditor
 
 	inbox struct {
 		sync.Mutex // guards the two fields below
@@ -73,6 +75,7 @@ type proposal struct {
 	// applied.
 	remote bool
 	code   proto.ErrCode
+	audit  *auditRecord // nil: not for the audit log
 }
 
 // proposalQueue is a FIFO that reuses its memory.

@@ -133,6 +133,7 @@ func (s *Server) open() error {
 	r.durableZxid.Store(r.lastZxid)
 	r.stages = newStageFigures(s.figures)
 	r.throttler = newThrottler(s.opts.Throttle, s.figures)
+	r.auditor = newAuditor(s)
 	r.ckpt.store = rec.store
 	r.ckpt.trigger = snapshot.NewTrigger(int64(s.opts.SnapCount), s.opts.SnapSizeLimitBytes>>10, rand.Int64N)
 	r.reaper = newReaper(s.opts, nowMs)

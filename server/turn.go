@@ -109,6 +109,9 @@ func (r *replica) prepareAll() {
 
 // take prepares one request of a client.
 func (r *replica) take(a *appender, b *batch, q *request) {
+	if r.auditor != nil && q.kind == requestWrite {
+		q.audit = r.auditor.note(q, b.body(q))
+	}
 	if r.ens != nil {
 		r.ens.prepare(a, b, q)
 	} else {
@@ -126,7 +129,7 @@ func (r *replica) prepareRequest(a *appender, b *batch, q *request) {
 		return
 	}
 	r.request = prep.Request{Session: q.session, Xid: q.xid, Op: q.op, Body: b.body(q), Identities: q.identities}
-	p := proposal{conn: q.conn, session: q.session, xid: q.xid, op: q.op, receivedNs: q.receivedNs}
+	p := proposal{conn: q.conn, session: q.session, xid: q.xid, op: q.op, receivedNs: q.receivedNs, audit: q.audit}
 	if q.op == proto.OpCloseSession {
 		beganNs := r.srv.nowNs()
 		a.propose(&r.request, p)
@@ -298,6 +301,9 @@ func (r *replica) applyCommitted() {
 			r.prep.Applied(applied)
 		}
 		r.srv.unlockGates()
+		if r.auditor != nil {
+			r.auditor.write()
+		}
 		r.srv.outstanding.Add(-done)
 		r.stages.applied(r.srv, applied, count, nowNs)
 	}
@@ -317,7 +323,11 @@ func (r *replica) applyOne(p *proposal) {
 		// Reads in front of this write must see the state before it.
 		c.drain()
 	}
-	res, err := r.engine.Apply(txn, &r.sink)
+	var sink engine.Sink = &r.sink
+	if r.auditor != nil && p.op == proto.OpCloseSession {
+		sink = &closingSink{eventSink: &r.sink, auditor: r.auditor, session: p.session}
+	}
+	res, err := r.engine.Apply(txn, sink)
 	if err != nil {
 		panic("server: own transaction does not apply: " + err.Error())
 	}
@@ -329,6 +339,9 @@ func (r *replica) applyOne(p *proposal) {
 	}
 	for i := range res.Multi {
 		written.wrote(&res.Multi[i])
+	}
+	if p.audit != nil {
+		r.auditor.applied(p, res)
 	}
 	switch p.op {
 	case proto.OpCreateSession:

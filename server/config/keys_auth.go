@@ -31,7 +31,7 @@ func authKeys() []*Key {
 		prop("sasl.serverconfig", "Server", KindString, "", func(c *Config) any { return &c.SASL.ServerContext }).kept(reasonSASL),
 		bareProp("java.security.auth.login.config", "", KindPath, "", func(c *Config) any { return &c.SASL.JAASFile }).kept(reasonSASL),
 		prop("ensembleAuthName", "", KindList, "", func(c *Config) any { return &c.Auth.EnsembleNames }),
-		prop("audit.enable", "false", KindBool, "", func(c *Config) any { return &c.Auth.AuditEnabled }).kept("this build does not write the audit log yet"),
+		prop("audit.enable", "false", KindBool, "", func(c *Config) any { return &c.Auth.AuditEnabled }),
 		prop("audit.impl.class", "", KindString, "", nil).without(reasonPlug).checked(checkAuditClass),
 		prop("fips-mode", "true", KindBool, "", func(c *Config) any { return &c.Auth.FIPSMode }).without("TLS is that of Go, which knows no trust managers to choose from"),
 	}

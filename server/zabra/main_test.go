@@ -245,8 +245,8 @@ func contents(t *testing.T, dir string) map[string]uint64 {
 	return sums
 }
 
-// serveOnce runs a server until it answers, then ends it by SIGTERM, which must be clean.
-func serveOnce(t *testing.T, dir, cfg, addr string) {
+// serveOnce runs a server until it answers, then ends it by SIGTERM, which must be clean, and returns its log.
+func serveOnce(t *testing.T, dir, cfg, addr string) (logged string) {
 	t.Helper()
 	cmd := command(t, dir, "server", cfg)
 	log, err := cmd.StderrPipe()
@@ -258,12 +258,18 @@ func serveOnce(t *testing.T, dir, cfg, addr string) {
 	}
 	defer func() { _ = cmd.Process.Kill() }()
 	lines := bufio.NewScanner(log)
-	for lines.Scan() && !strings.Contains(lines.Text(), "binding to port") {
+	var seen strings.Builder
+	for lines.Scan() {
+		fmt.Fprintln(&seen, lines.Text())
+		if strings.Contains(lines.Text(), "binding to port") {
+			break
+		}
 	}
 	drained := make(chan struct{})
 	go func() {
 		defer close(drained)
 		for lines.Scan() {
+			fmt.Fprintln(&seen, lines.Text())
 		}
 	}()
 	r, err := client.DialRaw(addr)
@@ -284,6 +290,7 @@ func serveOnce(t *testing.T, dir, cfg, addr string) {
 	if err := cmd.Wait(); err != nil {
 		t.Fatalf("server ended with %v", err)
 	}
+	return seen.String()
 }
 
 // What is wrong is told on standard error in words that name it, with Java's exit code.

@@ -62,6 +62,8 @@ func runServer(args []string) int {
 }
 
 func serve(cfg *config.Config, log *slog.Logger, notifier *script.Notifier) int {
+	trail := newLifeTrail(cfg, log)
+	defer trail.ended()
 	if !cfg.IsDistributed() {
 		log.Warn("Either no config or no quorum defined in config, running in standalone mode")
 	}
@@ -98,6 +100,7 @@ func serve(cfg *config.Config, log *slog.Logger, notifier *script.Notifier) int 
 		code = exitWith(log, err)
 		return stop(s, log, code)
 	}
+	trail.began()
 	notifier.Ready()
 	select {
 	case sig := <-signals:
