@@ -257,7 +257,12 @@ func (r *replica) restore(e *engine.Engine) error {
 	r.lastZxid = zxid
 	r.durableZxid.Store(zxid)
 	s.digestLog = nil
-	s.eachConn(func(c *clientConn) { c.np.Close() })
+	s.eachConn(func(c *clientConn) {
+		if c.state != connNew {
+			c.state = connClosing // it is answered nothing more of what it sent to the old tree
+		}
+		c.np.Close()
+	})
 	s.unlockGates()
 	r.prep.SetTree(e)
 	r.prep.Reset(zxid)
