@@ -80,6 +80,16 @@ func TestLeaderEpoch(t *testing.T) {
 		r.info(3, followerInfo, 1)
 		expect(t, r.ackEpoch(3, 1, zx(1, 6)), "3<TRUNC 100000003", "3<NEWLEADER 200000000") // not looked at any more
 	})
+	t.Run("history that ends with the start of an epoch", func(t *testing.T) {
+		r := newLeaderRig(t, testConfig(3, 0), 3, func(o *LeaderOptions) {
+			o.LastZxid, o.DurableZxid, o.AcceptedEpoch, o.CurrentEpoch = zx(2, 0), zx(2, 0), 2, 2
+		})
+		r.start()
+		r.open(2)
+		r.info(2, followerInfo, 1)
+		expect(t, r.ackEpoch(2, 1, zx(1, 2)), "current 3",
+			"2<DIFF 100000003", "2<history 100000003..100000003", "2<NEWLEADER 300000000")
+	})
 	t.Run("own history first", func(t *testing.T) {
 		r := newLeaderRig(t, testConfig(3, 0), 3, func(o *LeaderOptions) { o.DurableZxid = zx(1, 1) })
 		r.start()

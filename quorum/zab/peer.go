@@ -258,12 +258,21 @@ func (l *Leader) catchUp(p *peer, at quorum.Zxid, out *Outputs) {
 	p.freshUntil = l.now + l.opts.Timing.init() + l.opts.Timing.sync()
 }
 
-// historyEnd returns the newest committed proposal in the log.
+// historyEnd returns the newest committed proposal in the log. The start of an epoch, at which an
+// image may have been made or received, is none: it must not be named in a COMMIT, nor waited
+// for in a stream. The window goes to the end of the history, so it knows.
 func (l *Leader) historyEnd() quorum.Zxid {
-	if quorum.CounterOf(l.committed) == 0 && l.phase == leaderServing {
-		return l.opts.LastZxid
+	end := l.committed
+	if quorum.CounterOf(end) == 0 && l.phase == leaderServing {
+		end = l.opts.LastZxid
 	}
-	return l.committed
+	if quorum.CounterOf(end) != 0 {
+		return end
+	}
+	if i := l.window.After(end); i > 0 {
+		return l.window.At(i - 1).Zxid
+	}
+	return min(end, l.window.Base())
 }
 
 // streamed goes on after the driver has sent history up to zxid.
