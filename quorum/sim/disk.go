@@ -299,6 +299,13 @@ func (s *server) recover() error {
 			return err
 		}
 	}
+	if z := s.imageZxid(); s.log.LastZxid() < z && quorum.CounterOf(z) != 0 {
+		// What was applied before it was durable here is in the image alone. The log must not
+		// go on behind a hole. (The start of an epoch stands for no transaction.)
+		if err := s.log.Reset(z); err != nil {
+			return err
+		}
+	}
 	if s.log.BaseZxid() > s.imageZxid() {
 		return s.setDamaged(errors.New("the log begins behind the image"))
 	}
@@ -390,7 +397,7 @@ func (s *server) fillWindow() {
 		return nil
 	})
 	if s.window == nil {
-		s.window = zab.NewWindow(max(base, s.imageZxid()), 0)
+		s.window = zab.NewWindow(base, 0)
 	}
 }
 

@@ -103,5 +103,9 @@
 //     begun anew behind it does that.
 //  10. Damage, of log or image, makes a server one without history: it votes and follows with zxid
 //     -1 until it has got a snapshot. An image may be done without if the log is complete.
-//  11. A log from which reading for a learner failed is not used for that any more.
+//  11. A start that finds the image ahead of the log, for what was committed need not have been
+//     durable here, begins the log anew behind the image. Otherwise the window begins at the
+//     newest record of the log, not at the image, whose zxid may be the start of an epoch.
+//  12. OutServe makes all that a learner has logged committed, whether or not OutCommit came.
+//  13. A log from which reading for a learner failed is not used for that any more.
 package sim

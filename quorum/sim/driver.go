@@ -369,6 +369,9 @@ func (s *server) persist(name string, e quorum.Epoch, in *quorum.Epoch) {
 // serve begins to serve clients.
 func (s *server) serve(epoch quorum.Epoch) {
 	s.serving = true
+	if s.learner != nil {
+		s.upTo = s.lastZxid() // a learner logs before it serves only what is committed
+	}
 	s.w.check.committed(s, s.upTo)
 	s.engine.SetLastZxid(max(s.engine.LastZxid(), quorum.EpochStart(epoch)))
 	s.election.SetPeerEpoch(epoch)
