@@ -12,6 +12,7 @@ import (
 
 	"zabra.dev/zabra/engine"
 	"zabra.dev/zabra/engine/proto"
+	"zabra.dev/zabra/quorum"
 	"zabra.dev/zabra/server/metrics"
 	"zabra.dev/zabra/snapshot"
 	"zabra.dev/zabra/wal"
@@ -68,11 +69,21 @@ func recoverData(s *Server) (_ *recovered, err error) {
 // imageBeginsLog in an image's metadata says that it replaced a history: the log has to begin anew behind it.
 const imageBeginsLog = "begins log"
 
-// beginLog empties a log of the history that the image replaced, which a crash has kept from being done at
-// once.
+// beginLog empties a log that the image does not continue: one of the history that it replaced, which a crash
+// has kept from being done at once, or one that ends before it.
 func beginLog(s *Server, store *snapshot.Store, w *wal.WAL) error {
 	meta, ok := store.Meta()
-	if !ok || string(meta.App) != imageBeginsLog || w.BaseZxid() == meta.Zxid {
+	if !ok {
+		return nil
+	}
+	// A member applies what a quorum has logged, maybe before its own log is durable: an image may be ahead
+	// of the log that a crash left. The log must not go on behind a hole. (The start of an epoch stands for no
+	// transaction.)
+	if w.LastZxid() < meta.Zxid && quorum.CounterOf(meta.Zxid) != 0 {
+		s.log.Warn(fmt.Sprintf("The log ends at 0x%x, before the snapshot at 0x%x, and begins anew behind that", w.LastZxid(), meta.Zxid))
+		return w.Reset(meta.Zxid)
+	}
+	if string(meta.App) != imageBeginsLog || w.BaseZxid() == meta.Zxid {
 		return nil
 	}
 	s.log.Warn(fmt.Sprintf("The log is of a history that the snapshot at 0x%x replaced, and begins anew", meta.Zxid))
