@@ -31,6 +31,11 @@ type ensemble struct {
 	election *election.Election
 	port     electionPort
 	lookedMs int64 // when the election began
+	// downMs is when this server began to look, the first time since it last served, roleMs when it took its
+	// role and servingMs when it began to serve.
+	downMs, roleMs, servingMs int64
+	figures                   *ensembleFigures
+	claimedMs                 int64 // wall clock of the leader in the last transaction applied
 
 	state    quorum.State
 	leader   *zab.Leader
@@ -77,12 +82,15 @@ type EnsembleOptions struct {
 	Network         peerNetwork
 	ReconfigEnabled bool
 	LeaderServes    bool
+	ClientAddr      string // told to operators
 }
 
 // peerLink is one connection of the quorum port and what this turn wants sent on it.
 type peerLink struct {
-	link peerConn
-	out  []byte
+	link     peerConn
+	out      []byte
+	openedMs int64 // wall clock
+	received int64 // packets
 }
 
 // machineNow is the time that the machines count in.
@@ -90,7 +98,7 @@ func (e *ensemble) now() time.Duration { return time.Duration(e.r.srv.nowNs()) }
 
 func newEnsemble(r *replica, opts EnsembleOptions) (*ensemble, error) {
 	e := &ensemble{
-		r: r, opts: opts, config: opts.Config, links: map[zab.LinkID]*peerLink{},
+		r: r, opts: opts, config: opts.Config, links: map[zab.LinkID]*peerLink{}, figures: newEnsembleFigures(r.srv.figures),
 		moves: map[proto.SessionID][]request{}, syncs: map[uint64]request{},
 	}
 	last := r.engine.LastZxid()
@@ -145,6 +153,10 @@ func (e *ensemble) stop() error {
 func (e *ensemble) look() {
 	e.state = quorum.Looking
 	e.lookedMs = e.r.srv.nowMs()
+	if e.downMs == 0 {
+		e.downMs = e.lookedMs
+	}
+	e.figures.looking.Add(1)
 	e.r.srv.setMode("")
 	e.r.srv.log.Info("LOOKING")
 	h := election.History{LastZxid: e.r.engine.LastZxid(), CurrentEpoch: e.epochs.current}
@@ -196,7 +208,8 @@ func (e *ensemble) takeRole(vote quorum.Vote) {
 	s := e.r.srv
 	e.state = vote.State
 	e.life++
-	took := s.nowMs() - e.lookedMs
+	e.roleMs = s.nowMs()
+	took := e.roleMs - e.lookedMs
 	s.figures.Summary("election_time").Add(took)
 	s.log.Info(vote.State.String())
 	if vote.State == quorum.Leading {
@@ -271,7 +284,7 @@ func (e *ensemble) linkOpened(life uint64, link peerConn) {
 	}
 	e.nextLink++
 	id := e.nextLink
-	e.links[id] = &peerLink{link: link}
+	e.links[id] = &peerLink{link: link, openedMs: e.r.srv.wallMs()}
 	link.Start(
 		func(packets []quorum.Packet) { e.r.postAndWait(func(*replica) { e.packets(id, packets) }) },
 		func(err error) { e.r.post(func(*replica) { e.linkClosed(id, err) }) })
@@ -296,6 +309,9 @@ func (e *ensemble) linkClosed(id zab.LinkID, err error) {
 
 // packets steps what came from a link.
 func (e *ensemble) packets(id zab.LinkID, packets []quorum.Packet) {
+	if l := e.links[id]; l != nil {
+		l.received += int64(len(packets))
+	}
 	for i := range packets {
 		if e.links[id] == nil {
 			return

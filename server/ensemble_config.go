@@ -33,8 +33,15 @@ func ensembleFromConfig(c *config.Config) (*EnsembleOptions, error) {
 		return nil, &config.Error{ExitCode: config.ExitUnexpected, Message: fmt.Sprintf("My id %d not in the peer list", c.Ensemble.MyID),
 			Key: "myid", Value: fmt.Sprint(c.Ensemble.MyID), Fix: "correct the number in " + c.Storage.MyIDPath() + ", or add the server.N line of this server"}
 	}
+	clientAddr := ""
+	if c.Client.Plain.Enabled {
+		clientAddr = c.Client.Plain.String()
+		if c.Client.Plain.Host == "" {
+			clientAddr = "0.0.0.0" + clientAddr
+		}
+	}
 	return &EnsembleOptions{
-		Self: c.Ensemble.MyID, Config: members,
+		Self: c.Ensemble.MyID, Config: members, ClientAddr: clientAddr,
 		EpochDir:       filepath.Join(c.Storage.DataDir, config.ZabraDir),
 		Timing:         zab.Timing{Tick: c.Sessions.TickTime, InitLimit: c.Ensemble.InitLimitTicks, SyncLimit: c.Ensemble.SyncLimitTicks},
 		CommitLogCount: c.Storage.CommitLogCount, SnapSizeFactor: c.Storage.SnapshotSizeFactor,

@@ -59,10 +59,14 @@ func (e *ensemble) do(o *zab.Output) bool {
 				e.collectTouches()
 			}
 			l.out = o.AppendPackets(l.out, e.window, e.touches)
+			if o.Kind == zab.OutSend && (o.Type == quorum.PacketDiff || o.Type == quorum.PacketTrunc) {
+				e.figures.diffs.Add(1)
+			}
 		}
 	case zab.OutStreamDiff:
 		e.streamDiff(*o)
 	case zab.OutStreamSnap:
+		e.figures.snaps.Add(1)
 		e.streamSnap(o.Link)
 	case zab.OutClose:
 		if l := e.links[o.Link]; l != nil {
@@ -147,6 +151,7 @@ func (e *ensemble) flushAppends() {
 	}
 	e.slab = nil
 	s.refs.Add(int32(len(s.batch.Records)))
+	e.figures.received.Add(int64(len(s.batch.Records)))
 	for i := range s.batch.Records {
 		e.window.Append(s.batch.Records[i].Zxid, s.batch.Payload(i), s)
 	}
@@ -157,6 +162,9 @@ func (e *ensemble) flushAppends() {
 
 // commit applies everything up to zxid.
 func (e *ensemble) commit(zxid quorum.Zxid) {
+	if e.serving {
+		e.figures.noteCommits(e.leader != nil, e.committed, zxid)
+	}
 	e.committed = max(e.committed, zxid)
 	e.r.applyCommitted()
 	if e.learner != nil {
@@ -174,6 +182,7 @@ func (e *ensemble) serve(epoch quorum.Epoch) {
 	}
 	s.unlockGates()
 	e.serving = true
+	e.noteServing()
 	e.election.SetPeerEpoch(epoch)
 	e.answeredMs = s.nowMs()
 	nowMs := s.nowMs()

@@ -85,6 +85,7 @@ func (e *ensemble) proposed(s *slab) {
 		s.refs.Add(1)
 		e.proposals = append(e.proposals, zab.Proposal{Zxid: s.batch.Records[i].Zxid, Packet: s.batch.Payload(i), Ref: s})
 	}
+	e.figures.noteProposals(e.proposals)
 	e.step(zab.Input{Kind: zab.InPropose, Proposals: e.proposals})
 }
 
@@ -94,6 +95,7 @@ func (e *ensemble) claim(p *proposal, txn []byte) {
 	var h proto.TxnHeader
 	h.Decode(&d)
 	p.session = h.SessionID
+	e.claimedMs = h.TimeMs
 	switch h.Type {
 	case proto.OpCreateSession, proto.OpCloseSession:
 		p.op = h.Type
@@ -226,6 +228,7 @@ func (e *ensemble) remoteRequest(o *zab.Output) {
 
 // revalidate answers whether a session may move to a learner.
 func (e *ensemble) revalidate(o *zab.Output) {
+	e.figures.revalidated.Add(1)
 	x := e.r.sessions.sessions[o.Session]
 	ok := x != nil && !x.closing
 	if ok {

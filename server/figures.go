@@ -19,16 +19,16 @@ import (
 type stageFigures struct {
 	prepQueued, changesQueued, changesRemoved, syncQueued, staleReplies *metrics.Counter
 	prepQueueMs, prepQueueSize, prepMs, proposalMs, closeSessionMs      *metrics.Summary
-	syncQueueSize, syncMs, finalMs, propagationMs                       *metrics.Summary
+	syncQueueSize, syncMs, finalMs, propagationMs, quorumAckMs          *metrics.Summary
 
-	// marks are the turns whose records are not applied yet.
+	// marks are the appends whose records are not applied yet.
 	marks []appendMark
 	head  int
 }
 
-// An appendMark is a turn on its way through the log.
+// An appendMark is an append on its way through the log.
 type appendMark struct {
-	zxid   proto.Zxid // the last of the turn
+	zxid   proto.Zxid // the last of it
 	atNs   int64      // when it was appended, in server.nowNs time
 	wallMs int64      // the time in its transactions
 	count  int64
@@ -42,7 +42,7 @@ func newStageFigures(r *metrics.Registry) stageFigures {
 		prepQueueMs:  r.Summary("prep_processor_queue_time_ms"), prepQueueSize: r.Summary("prep_processor_queue_size"),
 		prepMs: r.Summary("prep_process_time"), proposalMs: r.Summary("proposal_process_time"), closeSessionMs: r.Summary("close_session_prep_time"),
 		syncQueueSize: r.Summary("sync_processor_queue_size"), syncMs: r.Summary("sync_processor_queue_and_flush_time_ms"),
-		finalMs: r.Summary("write_final_proc_time_ms"), propagationMs: r.Summary("propagation_latency"),
+		finalMs: r.Summary("write_final_proc_time_ms"), propagationMs: r.Summary("propagation_latency"), quorumAckMs: r.Summary("quorum_ack_latency"),
 	}
 }
 
@@ -64,7 +64,7 @@ func (t *turnFigures) took(b *batch) {
 
 // prepared notes a turn of which everything is prepared and appended. preparedNs is when the first of
 // these was done.
-func (f *stageFigures) prepared(r *replica, t *turnFigures, preparedNs, wallMs int64) {
+func (f *stageFigures) prepared(r *replica, t *turnFigures, preparedNs int64) {
 	if n := t.requests; n > 0 {
 		f.prepQueued.Add(n)
 		f.prepQueueSize.Add(n)
@@ -75,12 +75,15 @@ func (f *stageFigures) prepared(r *replica, t *turnFigures, preparedNs, wallMs i
 	if appended <= 0 {
 		return
 	}
-	nowNs := r.srv.nowNs()
-	f.proposalMs.AddBatch((nowNs-preparedNs)/1e6/appended, appended)
-	f.changesQueued.Add(appended)
-	f.syncQueued.Add(appended)
+	f.proposalMs.AddBatch((r.srv.nowNs()-preparedNs)/1e6/appended, appended)
 	f.syncQueueSize.Add(int64(t.pending))
-	f.marks = append(f.marks, appendMark{zxid: r.lastZxid, atNs: nowNs, wallMs: wallMs, count: appended})
+}
+
+// appended notes count transactions up to zxid, whoever has asked for them, that have gone to the log.
+func (f *stageFigures) appended(s *Server, zxid proto.Zxid, count int, wallMs int64) {
+	f.changesQueued.Add(int64(count))
+	f.syncQueued.Add(int64(count))
+	f.marks = append(f.marks, appendMark{zxid: zxid, atNs: s.nowNs(), wallMs: wallMs, count: int64(count)})
 }
 
 // applied notes a batch of count transactions up to zxid whose application began at beganNs, when they were durable.
@@ -90,13 +93,23 @@ func (f *stageFigures) applied(s *Server, zxid proto.Zxid, count, beganNs int64)
 	}
 	f.changesRemoved.Add(count)
 	f.finalMs.AddBatch((s.nowNs()-beganNs)/1e6/count, count)
+	e := s.replica.ens
+	if e != nil && e.leader == nil {
+		// The transactions are the leader's; the time of the last stands for all.
+		f.propagationMs.AddBatch(max(0, s.wallMs()-e.claimedMs), count)
+		return
+	}
+	throughMs := f.syncMs
+	if e != nil {
+		throughMs = f.quorumAckMs // what is applied is committed
+	}
 	if f.head == len(f.marks) || f.marks[f.head].zxid > zxid {
-		return // the last of its turn is still to come
+		return // the last of its append is still to come
 	}
 	wallMs := s.wallMs()
 	for f.head < len(f.marks) && f.marks[f.head].zxid <= zxid {
 		m := &f.marks[f.head]
-		f.syncMs.AddBatch(max(0, beganNs-m.atNs)/1e6, m.count)
+		throughMs.AddBatch(max(0, beganNs-m.atNs)/1e6, m.count)
 		f.propagationMs.AddBatch(max(0, wallMs-m.wallMs), m.count)
 		f.head++
 	}

@@ -14,6 +14,9 @@ import (
 // MonitorPairs gives the lines of mntr. Any goroutine may call it.
 func (s *Server) MonitorPairs() []fourlw.Pair {
 	pairs := []fourlw.Pair{{Key: "version", Value: Version()}, {Key: "server_state", Value: s.Mode()}}
+	if m, ok := s.Membership(); ok {
+		pairs = append(pairs, fourlw.Pair{Key: "peer_state", Value: m.peerState()})
+	}
 	if s.opts.MetricsProvider == config.MetricsNull {
 		return pairs
 	}
@@ -40,8 +43,11 @@ func (s *Server) Gauges() []metrics.Gauge {
 		s.figures.Counter("response_bytes").Add(l.responseBytes)
 		l.watchBytes, l.receivedBytes, l.responseBytes = 0, 0, 0
 	}
-	quotas := s.quotaGauges()
+	more := s.quotaGauges()
 	s.unlockGates()
+	if m, ok := s.Membership(); ok {
+		more = append(m.gauges(), more...)
+	}
 	s.collect()
 	g := func(name string, v float64) metrics.Gauge { return metrics.Gauge{Name: name, Value: v} }
 	return append([]metrics.Gauge{
@@ -58,7 +64,7 @@ func (s *Server) Gauges() []metrics.Gauge {
 		g("min_client_response_size", float64(sum.minResponseBytes)),
 		g("outstanding_tls_handshake", 0), g("auth_failed_count", float64(s.authFailed.Load())),
 		g("non_mtls_remote_conn_count", float64(s.nonMTLSRemote.Load())), g("non_mtls_local_conn_count", float64(s.nonMTLSLocal.Load())),
-	}, quotas...)
+	}, more...)
 }
 
 // fileDescriptors returns how many are open and how many may be; 0 where the system does not tell.

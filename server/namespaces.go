@@ -10,6 +10,7 @@ import (
 	"zabra.dev/zabra/engine"
 	"zabra.dev/zabra/engine/proto"
 	"zabra.dev/zabra/server/fourlw"
+	"zabra.dev/zabra/server/metrics"
 )
 
 // namespaces sum up reads and writes by the first component of their paths: the summary sets
@@ -114,8 +115,8 @@ func (t *namespaces) reset() {
 	}
 }
 
-// namespacePairs gives the lines of mntr for all namespaces. Any goroutine may call it.
-func (s *Server) namespacePairs() (pairs []fourlw.Pair) {
+// namespaceSums adds up what the loops have counted.
+func (s *Server) namespaceSums() map[string]*namespace {
 	sums := map[string]*namespace{}
 	s.lockGates()
 	for _, l := range s.loops {
@@ -128,6 +129,28 @@ func (s *Server) namespacePairs() (pairs []fourlw.Pair) {
 		}
 	}
 	s.unlockGates()
+	return sums
+}
+
+// NamespaceSums gives the figures of all namespaces that have any, what is no UTF-8 in their names replaced. Any goroutine may
+// call it.
+func (s *Server) NamespaceSums() (list []metrics.KeyedSum) {
+	sums := s.namespaceSums()
+	for _, name := range slices.Sorted(maps.Keys(sums)) {
+		key := strings.ToValidUTF8(name, "\ufffd")
+		if r := &sums[name].reads; r.shown {
+			list = append(list, metrics.KeyedSum{Name: "read_per_namespace", Key: key, Count: r.count, Sum: r.sum})
+		}
+		if w := &sums[name].writes; w.shown {
+			list = append(list, metrics.KeyedSum{Name: "write_per_namespace", Key: key, Count: w.count, Sum: w.sum})
+		}
+	}
+	return list
+}
+
+// namespacePairs gives the lines of mntr for all namespaces. Any goroutine may call it.
+func (s *Server) namespacePairs() (pairs []fourlw.Pair) {
+	sums := s.namespaceSums()
 	for _, name := range slices.Sorted(maps.Keys(sums)) {
 		n := sums[name]
 		for _, set := range []struct {

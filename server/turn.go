@@ -104,7 +104,7 @@ func (r *replica) prepareAll() {
 	}
 	preparedNs := r.srv.nowNs()
 	a.flush()
-	r.stages.prepared(r, &figures, preparedNs, a.wallMs)
+	r.stages.prepared(r, &figures, preparedNs)
 }
 
 // take prepares one request of a client.
@@ -266,6 +266,7 @@ func (a *appender) flush() {
 	if err := r.wal.Append(&s.batch); err != nil {
 		r.srv.fatal(err)
 	}
+	r.stages.appended(r.srv, s.batch.Records[len(s.batch.Records)-1].Zxid, len(s.batch.Records), a.wallMs)
 	if r.ens != nil {
 		r.ens.proposed(s)
 	}

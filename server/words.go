@@ -101,7 +101,8 @@ func (s *Server) answer(word string, mask int64) []byte {
 		s.ResetStats()
 		return []byte(fourlw.ServerReset)
 	case "conf":
-		return fourlw.AppendConf(nil, s.ConfPairs())
+		more, members := s.ensembleConf()
+		return append(fourlw.AppendConf(nil, append(s.ConfPairs(), more...)), members...)
 	case "dirs":
 		return fourlw.AppendDirs(nil, dirBytes(s.opts.DataDir), dirBytes(s.opts.LogDir))
 	case "dump":
@@ -128,6 +129,10 @@ func (s *Server) Info() fourlw.Server {
 	}
 	s.lockGates()
 	defer s.unlockGates()
+	if info.IsLeader = info.Mode == "leader"; info.IsLeader {
+		sizes := s.replica.ens.figures.sizes()
+		info.ProposalLast, info.ProposalMin, info.ProposalMax = sizes.Last, sizes.Min, sizes.Max
+	}
 	info.Zxid = s.engine.LastZxid()
 	// The root counts twice, as in Java's table of paths.
 	info.NodeCount = int64(s.engine.NodeCount()) + 1
@@ -195,12 +200,12 @@ func (s *Server) ResetStats() {
 	defer s.unlockGates()
 	for _, l := range s.loops {
 		l.stats = zeroStats
-		l.namespaces.reset()
 	}
 	if s.opts.MetricsProvider == config.MetricsPrometheus {
 		return // it takes a counter that falls for a restart
 	}
 	for _, l := range s.loops {
+		l.namespaces.reset()
 		l.readLatency, l.updateLatency = latencyHistogram{}, latencyHistogram{}
 		l.watchBytes, l.receivedBytes, l.responseBytes = 0, 0, 0
 	}
@@ -212,13 +217,17 @@ func (s *Server) ResetStats() {
 func (s *Server) ConfPairs() []fourlw.Pair {
 	o := &s.opts
 	num := func(key string, v int64) fourlw.Pair { return fourlw.Pair{Key: key, Value: strconv.FormatInt(v, 10)} }
+	serverID := int64(0)
+	if o.Ensemble != nil {
+		serverID = o.Ensemble.Self
+	}
 	return []fourlw.Pair{
 		num("clientPort", int64(o.ClientPort)), num("secureClientPort", int64(o.SecureClientPort)),
 		{Key: "dataDir", Value: o.DataDir}, num("dataDirSize", dirBytes(o.DataDir)),
 		{Key: "dataLogDir", Value: o.LogDir}, num("dataLogSize", dirBytes(o.LogDir)),
 		num("tickTime", o.TickMs), num("maxClientCnxns", int64(o.CnxnsPerAddressMax)),
 		num("minSessionTimeout", int64(o.MinSessionTimeoutMs)), num("maxSessionTimeout", int64(o.MaxSessionTimeoutMs)),
-		num("clientPortListenBacklog", int64(o.ListenBacklog)), num("serverId", 0),
+		num("clientPortListenBacklog", int64(o.ListenBacklog)), num("serverId", serverID),
 	}
 }
 

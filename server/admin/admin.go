@@ -27,6 +27,8 @@ import (
 // goroutine; see there for what they return.
 type Server interface {
 	Serving() bool
+	Membership() (m server.Membership, ok bool)
+	ResetLearnerStats()
 	Stats() server.Stats
 	Conns() []fourlw.Conn
 	ResetConnStats()

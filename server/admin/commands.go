@@ -36,11 +36,10 @@ func commandTable() []*command {
 		{name: "initial_configuration", aliases: []string{"icfg"}, run: initialConfiguration},
 		{name: "is_read_only", aliases: []string{"isro"}, run: func(q *request) { q.put("read_only", readOnly(q.a.srv.Stats())) }},
 		{name: "last_snapshot", aliases: []string{"lsnp"}, run: lastSnapshot},
-		// A standalone server answers the next five as one that is no part of an ensemble.
-		{name: "leader", aliases: []string{"lead"}, run: func(q *request) { q.failed = "server is not initialized" }},
-		{name: "observer_connection_stat_reset", aliases: []string{"orst"}, run: func(*request) {}},
+		{name: "leader", aliases: []string{"lead"}, run: leader},
+		{name: "observer_connection_stat_reset", aliases: []string{"orst"}, run: func(q *request) { q.a.srv.ResetLearnerStats() }},
 		{name: "observers", aliases: []string{"obsr"}, run: observers},
-		{name: "voting_view", run: func(q *request) { q.put("current_config", object{}) }},
+		{name: "voting_view", run: votingView},
 		{name: "zabstate", always: true, run: zabstate},
 		{name: "monitor", aliases: []string{"mntr"}, run: func(q *request) { q.numbers(q.a.srv.MonitorPairs()) }},
 		{name: "restore", aliases: []string{"rest"}, post: true, authorized: true, run: restore},
@@ -191,16 +190,6 @@ func lastSnapshot(q *request) {
 	q.put("timestamp", takenAtMs/1000)
 }
 
-func observers(q *request) {
-	q.put("synced_observers", 0)
-	q.put("observers", []object{})
-}
-
-func zabstate(q *request) {
-	q.put("voting", false)
-	q.put("zabstate", "")
-}
-
 func serverStats(q *request) {
 	st := q.a.srv.Stats()
 	sizes := object{{"last_buffer_size", st.LastResponseBytes}, {"min_buffer_size", st.MinResponseBytes}, {"max_buffer_size", st.MaxResponseBytes}}
@@ -217,6 +206,9 @@ func serverStats(q *request) {
 		{"non_mtlsremote_conn_count", st.NonMTLSRemote}, {"non_mtlslocal_conn_count", st.NonMTLSLocal},
 	})
 	q.put("client_response", sizes)
+	if st.IsLeader {
+		q.put("proposal_stats", object{{"last_buffer_size", st.ProposalLast}, {"min_buffer_size", st.ProposalMin}, {"max_buffer_size", st.ProposalMax}})
+	}
 	q.put("node_count", st.NodeCount)
 }
 

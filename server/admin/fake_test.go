@@ -42,6 +42,7 @@ type fakeServer struct {
 	restored      []byte
 	restoreErr    error
 	figures       *metrics.Registry
+	member        *server.Membership // nil: alone
 }
 
 func newFake(t testing.TB) *fakeServer {
@@ -56,6 +57,7 @@ func (f *fakeServer) Serving() bool                        { return !f.notServin
 func (f *fakeServer) Stats() server.Stats                  { return f.stats }
 func (f *fakeServer) Conns() []fourlw.Conn                 { return f.conns }
 func (f *fakeServer) ResetConnStats()                      { f.resets = append(f.resets, "conns") }
+func (f *fakeServer) ResetLearnerStats()                   { f.resets = append(f.resets, "learners") }
 func (f *fakeServer) ResetStats()                          { f.resets = append(f.resets, "server") }
 func (f *fakeServer) ShedConns(percent int) int            { return percent * len(f.conns) / 100 }
 func (f *fakeServer) ConfPairs() []fourlw.Pair             { return f.conf }
@@ -68,6 +70,13 @@ func (f *fakeServer) Digests() []fourlw.Digest             { return f.digests }
 func (f *fakeServer) ExpiryBuckets() []server.ExpiryBucket { return f.expiry }
 func (f *fakeServer) Ephemerals() []server.SessionPaths    { return f.ephemerals }
 func (f *fakeServer) Figures() *metrics.Registry           { return f.figures }
+
+func (f *fakeServer) Membership() (server.Membership, bool) {
+	if f.member == nil {
+		return server.Membership{}, false
+	}
+	return *f.member, true
+}
 
 func (f *fakeServer) LastSnapshot() (proto.Zxid, int64, bool) {
 	return f.snapZxid, f.snapAtMs, !f.noSnapshot

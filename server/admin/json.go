@@ -81,6 +81,8 @@ func appendValue(dst []byte, value any, depth int) []byte {
 		return appendArray(dst, v, depth)
 	case []string:
 		return appendArray(dst, v, depth)
+	case []int:
+		return appendArray(dst, v, depth)
 	case []int64:
 		return appendArray(dst, v, depth)
 	}

@@ -48,9 +48,12 @@ func testEndpoint(t *testing.T, r *Registry, runtime bool) string {
 		for _, name := range asked {
 			list = append(list, Gauge{Name: name, Value: 1})
 		}
-		return append(list, Gauge{Name: "quota_count_limit_per_namespace", Key: `a"b`, Value: 3})
+		return append(list, Gauge{Name: "quota_count_limit_per_namespace", Key: `a"b`, Value: 3}, Gauge{Name: "quota_count_limit_per_namespace", Key: `a"b`, Value: 4})
 	}
-	e, err := StartEndpoint(EndpointOptions{Address: "127.0.0.1:0", Runtime: runtime}, &Collector{Registry: r, Gauges: gauges}, slog.New(slog.DiscardHandler))
+	sums := func() []KeyedSum {
+		return []KeyedSum{{Name: "read_per_namespace", Key: "app", Count: 2, Sum: 150}, {Name: "read_per_namespace", Key: "app", Count: 1}}
+	}
+	e, err := StartEndpoint(EndpointOptions{Address: "127.0.0.1:0", Runtime: runtime}, &Collector{Registry: r, Gauges: gauges, KeyedSums: sums}, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -142,6 +145,10 @@ func TestEndpoint(t *testing.T) {
 		t.Errorf("%v", s)
 	}
 	if m := got["quota_exceeded_error_per_namespace"].Metric[0]; m.Counter.GetValue() != 2 || m.Label[0].GetValue() != "app" {
+		t.Errorf("%v", m)
+	}
+	// Two that look alike come once.
+	if m := got["read_per_namespace"].Metric; len(m) != 1 || m[0].Summary.GetSampleCount() != 2 || m[0].Summary.GetSampleSum() != 150 || m[0].Label[0].GetValue() != "app" {
 		t.Errorf("%v", m)
 	}
 	if got["go_goroutines"] == nil || got["process_open_fds"] == nil {

@@ -13,8 +13,16 @@ type Collector struct {
 	Registry *Registry
 	// Gauges is called at each scrape.
 	Gauges func() []Gauge
+	// KeyedSums is called at each scrape; nil if there are none.
+	KeyedSums func() []KeyedSum
 	// Now is the clock of the windows that quantiles are taken from; time.Now if nil.
 	Now func() time.Time
+}
+
+// A KeyedSum is one member of a summary set, without quantiles.
+type KeyedSum struct {
+	Name, Key  string
+	Count, Sum int64
 }
 
 // Describe implements prometheus.Collector; it describes nothing, since gauge sets come and go.
@@ -35,7 +43,18 @@ func (c *Collector) Collect(out chan<- prometheus.Metric) {
 	if c.Now != nil {
 		now = c.Now()
 	}
+	// Names of different nodes can look alike as text; a metric must not come twice.
+	seen := map[[2]string]bool{}
+	again := func(name, key string) bool {
+		k := [2]string{name, key}
+		was := seen[k]
+		seen[k] = true
+		return was
+	}
 	for _, g := range c.Gauges() {
+		if again(g.Name, g.Key) {
+			continue
+		}
 		if g.Key == "" {
 			out <- prometheus.MustNewConstMetric(prometheus.NewDesc(g.Name, g.Name, nil, nil), prometheus.GaugeValue, g.Value)
 		} else {
@@ -50,6 +69,13 @@ func (c *Collector) Collect(out chan<- prometheus.Metric) {
 		c.Registry.sets[name].each(func(key string, n int64) {
 			out <- prometheus.MustNewConstMetric(desc, prometheus.CounterValue, float64(n), key)
 		})
+	}
+	if c.KeyedSums != nil {
+		for _, s := range c.KeyedSums() {
+			if !again(s.Name, s.Key) {
+				out <- prometheus.MustNewConstSummary(prometheus.NewDesc(s.Name, s.Name, keyLabel, nil), uint64(s.Count), float64(s.Sum), nil, s.Key)
+			}
+		}
 	}
 	for _, names := range [][]string{basicNames, advancedNames} {
 		for _, name := range names {

@@ -54,7 +54,7 @@ func (e *endpoints) startMetrics(cfg *config.Config, s *server.Server, log *slog
 	m := &cfg.Metrics
 	start := func(key, host string, port int, secure *tls.Config, plainToo bool) error {
 		o := metrics.EndpointOptions{Address: net.JoinHostPort(host, strconv.Itoa(port)), Runtime: m.ExportRuntime, TLS: secure, PlainToo: plainToo}
-		endpoint, err := metrics.StartEndpoint(o, &metrics.Collector{Registry: s.Figures(), Gauges: s.Gauges}, log)
+		endpoint, err := metrics.StartEndpoint(o, &metrics.Collector{Registry: s.Figures(), Gauges: s.Gauges, KeyedSums: s.NamespaceSums}, log)
 		if err != nil {
 			return &config.Error{ExitCode: config.ExitUnexpected, Message: err.Error(), Key: key, Value: strconv.Itoa(port), Fix: "free the port or choose another one"}
 		}
