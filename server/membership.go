@@ -74,18 +74,21 @@ func (e *ensemble) membership() Membership {
 		for _, l := range e.leader.AppendLearners(nil) {
 			st := LearnerStatus{LearnerStatus: l}
 			if link := e.links[l.Link]; link != nil {
-				st.Addr, st.EstablishedMs, st.PacketsReceived = link.link.RemoteAddr(), link.openedMs, link.received
+				st.Addr, st.EstablishedMs, st.PacketsReceived = link.addr(), link.openedMs, link.received
 			}
 			m.Learners = append(m.Learners, st)
 		}
 	case e.learner != nil:
 		m.Stage, m.Leader, m.HasLeader = e.learner.Stage(), e.election.Vote().Leader, true
 		for _, l := range e.links {
-			m.LeaderLink = l.link.RemoteAddr()
+			m.LeaderLink = l.addr()
 		}
 	}
 	return m
 }
+
+// addr is the other end; the network writes it as Java does, with a slash in front.
+func (l *peerLink) addr() string { return strings.TrimPrefix(l.link.RemoteAddr(), "/") }
 
 // ResetLearnerStats zeroes the counters of the connections to observers, if this server leads.
 func (s *Server) ResetLearnerStats() {

@@ -50,12 +50,12 @@ func TestMembership(t *testing.T) {
 		t.Fatalf("%+v", m)
 	}
 	for _, l := range m.Learners {
-		if !l.InStep || !l.Voter || l.Observer || l.Addr == "" || l.EstablishedMs == 0 || l.PacketsReceived == 0 || l.Sent != m.LastZxid {
+		if !l.InStep || !l.Voter || l.Observer || l.Addr != "memory" || l.EstablishedMs == 0 || l.PacketsReceived == 0 || l.Sent != m.LastZxid {
 			t.Errorf("%+v", l)
 		}
 	}
 	m, ok = e.servers[follower].Membership()
-	if !ok || m.Self != int64(follower+1) || m.State != quorum.Following || m.Stage != zab.StageBroadcast || m.Leader != int64(leader+1) || m.LeaderLink == "" || len(m.Learners) != 0 {
+	if !ok || m.Self != int64(follower+1) || m.State != quorum.Following || m.Stage != zab.StageBroadcast || m.Leader != int64(leader+1) || m.LeaderLink != "memory" || len(m.Learners) != 0 {
 		t.Fatalf("%+v", m)
 	}
 

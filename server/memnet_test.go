@@ -204,7 +204,7 @@ type memConn struct {
 	behind, rest chan []byte
 }
 
-func (c *memConn) RemoteAddr() string { return "memory" }
+func (c *memConn) RemoteAddr() string { return "/memory" }
 
 func (c *memConn) Start(packets func([]quorum.Packet), closed func(error)) {
 	c.behind, c.rest = make(chan []byte, 1), make(chan []byte, 1)
