@@ -62,13 +62,16 @@ func (b *byteSummary) merge(o *byteSummary) {
 
 // of returns the namespace of a path, nil for the root and for one too many.
 func (t *namespaces) of(path []byte) *namespace {
+	if n := t.last; n != nil {
+		end := 1 + len(n.name)
+		if len(path) >= end && string(path[1:end]) == n.name && (len(path) == end || path[end] == '/') {
+			return n
+		}
+	}
 	path, ok := bytes.CutPrefix(path, []byte{'/'})
 	name, _, _ := bytes.Cut(path, []byte{'/'})
 	if !ok || len(name) == 0 {
 		return nil
-	}
-	if t.last != nil && t.last.name == string(name) {
-		return t.last
 	}
 	n := t.byName[string(name)]
 	if n == nil {
