@@ -17,7 +17,7 @@ type request struct {
 	timeoutMs  int32
 	identities []proto.Identity
 	receivedNs int64
-	path       []byte // body of a sync that waits, in an ensemble
+	body       []byte // a copy, of one that waits in an ensemble
 	audit      *auditRecord
 }
 

@@ -50,6 +50,8 @@ type clientConn struct {
 	throttled bool
 	polling   bool // a timer looks at the outbound bytes again
 	invalid   bool // a request was dropped: those behind it must be, too
+	// order is the ensemble's.
+	order connOrder
 	// largeBytes are those of large requests that are not answered.
 	largeBytes int64
 	// unsentBytes is what netpoll had not got rid of when the loop last looked.

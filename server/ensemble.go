@@ -62,7 +62,9 @@ type ensemble struct {
 	moves      map[proto.SessionID][]request // re-attaches that wait for the leader's verdict
 	syncs      map[uint64]request
 	nextToken  uint64
-	answeredMs int64 // when the last PING was answered
+	held       int           // requests that wait for others of their connection
+	resumable  []*clientConn // have held requests that wait no longer
+	answeredMs int64         // when the last PING was answered
 	scratch    []byte
 	touches    []byte
 	proposals  []zab.Proposal

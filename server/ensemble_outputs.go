@@ -243,8 +243,11 @@ func (e *ensemble) dropClients() {
 			done++
 		}
 	}
-	done += int64(e.forwarded.len()) + int64(len(e.syncs))
+	done += int64(e.forwarded.len() + len(e.syncs) + e.held)
 	e.forwarded.reset()
+	e.held = 0
+	clear(e.resumable)
+	e.resumable = e.resumable[:0]
 	for id, waiting := range e.moves {
 		done += int64(len(waiting))
 		delete(e.moves, id)

@@ -40,12 +40,8 @@ func (e *ensemble) prepare(a *appender, b *batch, q *request) {
 		e.drop(q)
 	case q.kind == requestAttach:
 		e.attach(a, q)
-	case q.op == proto.OpSync:
-		e.sync(b.body(q), q)
-	case e.leader != nil:
-		e.propose(a, q, b.body(q))
 	default:
-		e.forward(q, b.body(q))
+		e.submit(a, q, b.body(q))
 	}
 }
 
@@ -170,7 +166,7 @@ func (e *ensemble) revalidated(id proto.SessionID, ok bool) {
 func (e *ensemble) sync(body []byte, q *request) {
 	e.nextToken++
 	waiting := *q
-	waiting.path = append([]byte(nil), body...)
+	waiting.body = append([]byte(nil), body...)
 	e.syncs[e.nextToken] = waiting
 	if e.leader != nil {
 		e.step(zab.Input{Kind: zab.InSync, Token: e.nextToken})
@@ -188,6 +184,7 @@ func (e *ensemble) syncDone(token uint64) {
 		return
 	}
 	delete(e.syncs, token)
+	e.answered(q.conn, q.op)
 	e.r.srv.outstanding.Add(-1)
 	c, l := q.conn, q.conn.loop
 	l.gate.Lock()
@@ -198,7 +195,7 @@ func (e *ensemble) syncDone(token uint64) {
 	}
 	zxid := e.r.engine.LastZxid()
 	c.finishWrite(q.xid, q.op, zxid, q.receivedNs, func(dst []byte) []byte {
-		d := c.decodeBody(q.path)
+		d := c.decodeBody(q.body)
 		path := d.Buffer()
 		if d.Err() != nil {
 			return appendHeaderReply(dst, q.xid, zxid, proto.ErrMarshalling)

@@ -44,11 +44,11 @@ func newThrottler(o ThrottleOptions, r *metrics.Registry) *requestThrottler {
 	}
 }
 
-// inProcess counts the requests of clients that are prepared or forwarded and not answered.
+// inProcess counts the requests of clients that are prepared, forwarded or held and not answered.
 func (r *replica) inProcess() int {
 	n := r.pending.len()
 	if r.ens != nil {
-		n += r.ens.forwarded.len() + len(r.ens.syncs)
+		n += r.ens.forwarded.len() + len(r.ens.syncs) + r.ens.held
 	}
 	return n
 }
@@ -131,9 +131,9 @@ func (t *requestThrottler) drop(r *replica, q *request) {
 }
 
 // mayRefuse tells whether an answer to q can be put in its place: that is not so behind writes that are on
-// their way to the leader.
+// their way to the leader, nor behind syncs.
 func (r *replica) mayRefuse(q *request) bool {
-	if r.ens == nil || r.ens.leader != nil {
+	if r.ens == nil || r.ens.mayAnswer(q.conn) {
 		return true
 	}
 	l := q.conn.loop

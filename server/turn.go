@@ -41,7 +41,7 @@ func (r *replica) turn() {
 		r.ens.turn()
 	}
 	r.applyCommitted()
-	if r.throttler != nil && r.throttler.more(r) {
+	if r.throttler != nil && r.throttler.more(r) || r.ens != nil && len(r.ens.resumable) > 0 {
 		r.signal()
 	}
 	r.ckpt.maybeStart(r)
@@ -66,6 +66,9 @@ func (r *replica) lookAtLog() {
 // prepareAll turns the requests of this turn into transactions and appends them to the log.
 func (r *replica) prepareAll() {
 	r.lookAtLog()
+	if r.ens != nil {
+		r.ens.resume(&r.app)
+	}
 	if len(r.batches) == 0 && len(r.internal) == 0 && r.throttler == nil {
 		return
 	}
@@ -198,9 +201,12 @@ func (r *replica) refuse(q *request, code proto.ErrCode) {
 	l.gate.Unlock()
 	if first {
 		r.srv.outstanding.Add(-1)
-	} else {
-		r.pending.push(p)
+		return
 	}
+	if r.ens != nil {
+		r.ens.orderOf(q.conn).writes++
+	}
+	r.pending.push(p)
 }
 
 // applyRefused answers a refused write. The caller holds the gate of
@@ -290,8 +296,11 @@ func (r *replica) applyCommitted() {
 				applied = p.zxid
 				count++
 				p.slab.release()
-			} else {
+			} else if p.conn != nil { // nil: the clients were dropped
 				r.applyRefused(p)
+				if r.ens != nil {
+					r.ens.answered(p.conn, p.op)
+				}
 			}
 			if p.conn != nil {
 				done++
@@ -355,6 +364,9 @@ func (r *replica) applyOne(p *proposal) {
 		return
 	}
 	c.inPipeline--
+	if r.ens != nil {
+		r.ens.answered(c, p.op)
+	}
 	if c.state == connClosed {
 		r.stages.staleReplies.Add(1)
 		return
