@@ -109,7 +109,8 @@ func newEnsemble(r *replica, opts EnsembleOptions) (*ensemble, error) {
 		return nil, err
 	}
 	e.writeConfigNode()
-	e.window = zab.NewWindow(last, opts.CommitLogCount)
+	// The image may be of the start of an epoch, for which there is no proposal.
+	e.window = zab.NewWindow(min(last, r.wal.LastZxid()), opts.CommitLogCount)
 	e.committed, e.durable = last, last
 	e.election = election.New(opts.Self, opts.Election, rand.New(rand.NewSource(time.Now().UnixNano())))
 	return e, nil

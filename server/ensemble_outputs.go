@@ -110,6 +110,10 @@ func (e *ensemble) do(o *zab.Output) bool {
 		e.revalidated(o.Session, o.OK)
 	case zab.OutWarn:
 		s.log.Warn("Odd packet from a peer", "err", o.Reason)
+		if errors.Is(o.Reason, zab.ErrNewerEpoch) {
+			// It cannot follow in this epoch. The next one is higher.
+			e.step(zab.Input{Kind: zab.InResign, Err: o.Reason})
+		}
 	case zab.OutSaveConfig, zab.OutActivateConfig:
 		s.log.Info("Dynamic reconfig is disabled, we don't store the last seen config.")
 	default:
