@@ -95,12 +95,8 @@ func ParseQuota(data []byte) QuotaValues {
 // fails there with MarshallingError.
 func ValidQuota(data []byte) bool {
 	for first := true; len(data) > 0; first = false {
-		pair := data
-		if i := bytes.IndexAny(data, ",;"); i >= 0 {
-			pair, data = data[:i], data[i+1:]
-		} else {
-			data = nil
-		}
+		var pair []byte
+		pair, data = cutQuotaPair(data)
 		if len(pair) == 0 {
 			// Only a separator at the very start makes a pair without text.
 			if first {
@@ -127,16 +123,20 @@ func ValidQuota(data []byte) bool {
 	return true
 }
 
+// cutQuotaPair gives what stands before the first separator and what stands behind it.
+func cutQuotaPair(data []byte) (pair, rest []byte) {
+	if i := bytes.IndexAny(data, ",;"); i >= 0 {
+		return data[:i], data[i+1:]
+	}
+	return data, nil
+}
+
 // eachQuotaPair calls f with each key=number of the text. Pairs are separated by runs of
 // commas and semicolons, and what follows a second "=" does not count.
 func eachQuotaPair(data []byte, f func(key []byte, n int64)) {
 	for len(data) > 0 {
-		pair := data
-		if i := bytes.IndexAny(data, ",;"); i >= 0 {
-			pair, data = data[:i], data[i+1:]
-		} else {
-			data = nil
-		}
+		var pair []byte
+		pair, data = cutQuotaPair(data)
 		if len(pair) == 0 {
 			continue
 		}

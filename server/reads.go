@@ -100,6 +100,18 @@ func (c *clientConn) allowed(n engine.NodeRef, perms int32) bool {
 	return s.auth.Allowed(s.engine.ACL(n), perms, c.identities)
 }
 
+// find gives the znode of path if the connection has one of the permissions there.
+func (c *clientConn) find(path []byte, perms int32) (engine.NodeRef, proto.ErrCode) {
+	n := c.loop.srv.engine.Lookup(path)
+	if n == 0 {
+		return 0, proto.ErrNoNode
+	}
+	if !c.allowed(n, perms) {
+		return 0, proto.ErrNoAuth
+	}
+	return n, proto.OK
+}
+
 func (c *clientConn) exists(r proto.PathWatch) proto.ErrCode {
 	e := c.loop.srv.engine
 	if bytes.IndexByte(r.Path, 0) >= 0 {
@@ -128,12 +140,9 @@ func (c *clientConn) appendStat(n engine.NodeRef) {
 
 func (c *clientConn) readNode(op proto.OpCode, r proto.PathWatch) proto.ErrCode {
 	e := c.loop.srv.engine
-	n := e.Lookup(r.Path)
-	if n == 0 {
-		return proto.ErrNoNode
-	}
-	if !c.allowed(n, proto.PermRead) {
-		return proto.ErrNoAuth
+	n, code := c.find(r.Path, proto.PermRead)
+	if code != proto.OK {
+		return code
 	}
 	if op == proto.OpGetData {
 		if r.Watch {
@@ -165,12 +174,9 @@ func (c *clientConn) getACL(body []byte) proto.ErrCode {
 	if d.Err() != nil || path == nil {
 		return proto.ErrMarshalling
 	}
-	n := e.Lookup(path)
-	if n == 0 {
-		return proto.ErrNoNode
-	}
-	if !c.allowed(n, proto.PermRead|proto.PermAdmin) {
-		return proto.ErrNoAuth
+	n, code := c.find(path, proto.PermRead|proto.PermAdmin)
+	if code != proto.OK {
+		return code
 	}
 	c.out = c.loop.srv.auth.RedactACL(c.out, e.ACL(n), c.identities)
 	c.appendStat(n)
@@ -279,12 +285,9 @@ func (c *clientConn) getAllChildrenNumber(body []byte) proto.ErrCode {
 	if d.Err() != nil || path == nil {
 		return proto.ErrMarshalling
 	}
-	n := e.Lookup(path)
-	if n == 0 {
-		return proto.ErrNoNode
-	}
-	if !c.allowed(n, proto.PermRead) {
-		return proto.ErrNoAuth
+	n, code := c.find(path, proto.PermRead)
+	if code != proto.OK {
+		return code
 	}
 	c.out = jute.AppendInt32(c.out, int32(e.NumDescendants(n)))
 	return proto.OK

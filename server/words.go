@@ -365,36 +365,19 @@ func (s *Server) WatchCounts() (conns, paths, watches int64) {
 }
 
 func (s *Server) watchesByConn() (groups []fourlw.Group) {
-	s.lockGates()
-	defer s.unlockGates()
-	for _, l := range s.loops {
-		for id, paths := range l.watches.DataByConn() {
-			g := fourlw.Group{Head: hexID(l.conns[id].session)}
-			for path := range paths {
-				g.Lines = append(g.Lines, string(path))
-			}
-			groups = append(groups, g)
-		}
+	for _, p := range s.WatchesBySession() {
+		groups = append(groups, fourlw.Group{Head: hexID(p.Session), Lines: p.Paths})
 	}
 	return groups
 }
 
 func (s *Server) watchesByPath() (groups []fourlw.Group) {
-	s.lockGates()
-	defer s.unlockGates()
-	at := map[string]int{}
-	for _, l := range s.loops {
-		for path, conns := range l.watches.DataByPath() {
-			i, ok := at[string(path)]
-			if !ok {
-				i = len(groups)
-				at[string(path)] = i
-				groups = append(groups, fourlw.Group{Head: string(path)})
-			}
-			for id := range conns {
-				groups[i].Lines = append(groups[i].Lines, hexID(l.conns[id].session))
-			}
+	for _, p := range s.WatchesByPath() {
+		g := fourlw.Group{Head: p.Path}
+		for _, id := range p.Sessions {
+			g.Lines = append(g.Lines, hexID(id))
 		}
+		groups = append(groups, g)
 	}
 	return groups
 }

@@ -193,19 +193,27 @@ func (p *Preparer) removeNode() {
 	p.settle(nr)
 }
 
+// target finds the znode of path, as p.node, for a session that must live and have the permission.
+func (p *Preparer) target(path []byte, perm int32) proto.ErrCode {
+	if code := p.sessions.Check(p.req.Session, p.req.Owner); code != proto.OK {
+		return code
+	}
+	if !ValidPath(path) {
+		return proto.ErrBadArguments
+	}
+	if !p.find(&p.node, path) {
+		return proto.ErrNoNode
+	}
+	if !p.auth.Allowed(p.node.acl, perm, p.req.Identities) {
+		return proto.ErrNoAuth
+	}
+	return proto.OK
+}
+
 // setData prepares setData.
 func (p *Preparer) setData(dst []byte, r *proto.SetDataRequest) ([]byte, proto.ErrCode) {
-	if code := p.sessions.Check(p.req.Session, p.req.Owner); code != proto.OK {
+	if code := p.target(r.Path, proto.PermWrite); code != proto.OK {
 		return dst, code
-	}
-	if !ValidPath(r.Path) {
-		return dst, proto.ErrBadArguments
-	}
-	if !p.find(&p.node, r.Path) {
-		return dst, proto.ErrNoNode
-	}
-	if !p.auth.Allowed(p.node.acl, proto.PermWrite, p.req.Identities) {
-		return dst, proto.ErrNoAuth
 	}
 	if code := p.checkQuota(r.Path, int64(len(r.Data))-int64(p.node.DataLength), 0); code != proto.OK {
 		return dst, code
@@ -262,17 +270,8 @@ func (p *Preparer) setACL(dst []byte, r *proto.SetACLRequest) ([]byte, proto.Err
 
 // check prepares a check inside a multi.
 func (p *Preparer) check(dst []byte, r *proto.PathVersion) ([]byte, proto.ErrCode) {
-	if code := p.sessions.Check(p.req.Session, p.req.Owner); code != proto.OK {
+	if code := p.target(r.Path, proto.PermRead); code != proto.OK {
 		return dst, code
-	}
-	if !ValidPath(r.Path) {
-		return dst, proto.ErrBadArguments
-	}
-	if !p.find(&p.node, r.Path) {
-		return dst, proto.ErrNoNode
-	}
-	if !p.auth.Allowed(p.node.acl, proto.PermRead, p.req.Identities) {
-		return dst, proto.ErrNoAuth
 	}
 	version, code := nextVersion(p.node.Version, r.Version)
 	if code != proto.OK {

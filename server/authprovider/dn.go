@@ -185,33 +185,28 @@ func validEscape(s string) (n int, ok bool) {
 
 // validQuoted checks what follows an opening quote, to the end of the value.
 func validQuoted(s string) bool {
-	for i := 0; i < len(s); i++ {
-		switch s[i] {
-		case '\\':
-			n, ok := validEscape(s[i+1:])
-			if !ok {
-				return false
-			}
-			i += n
-		case '"':
-			return strings.Trim(s[i+1:], " \n") == ""
-		}
-	}
-	return false
+	end, ok := indexUnescaped(s, `"`)
+	return ok && end >= 0 && strings.Trim(s[end+1:], " \n") == ""
 }
 
 func validPlain(s string) bool {
+	at, ok := indexUnescaped(s, `"<>`)
+	return ok && at < 0
+}
+
+// indexUnescaped finds the first of chars that no backslash escapes, -1 if there is none. It is not ok
+// if an escape before that is not valid.
+func indexUnescaped(s, chars string) (at int, ok bool) {
 	for i := 0; i < len(s); i++ {
-		switch s[i] {
-		case '\\':
+		if s[i] == '\\' {
 			n, ok := validEscape(s[i+1:])
 			if !ok {
-				return false
+				return -1, false
 			}
 			i += n
-		case '"', '<', '>':
-			return false
+		} else if strings.IndexByte(chars, s[i]) >= 0 {
+			return i, true
 		}
 	}
-	return true
+	return -1, true
 }
