@@ -142,7 +142,7 @@ func (c *comparison) start(group string, names []string, settings map[string]str
 	all := map[string]*rig.Ensemble{}
 	closeAll := func() {
 		for _, e := range all {
-			e.Close()
+			_ = e.Close() // the servers have ended, nothing is lost
 		}
 	}
 	dir := c.dir + "/" + group
@@ -326,7 +326,7 @@ func (c *comparison) restarts(ctx context.Context, all map[string]*rig.Ensemble,
 	for round := 0; round <= c.opts.rounds; round++ {
 		for _, name := range []string{java, zabra} {
 			e := all[name]
-			e.Close()
+			e.Kill()
 			began := time.Now()
 			if err := e.Start(startTimeout); err != nil {
 				return err
@@ -358,13 +358,14 @@ func (c *comparison) snapshots(ctx context.Context, all map[string]*rig.Ensemble
 		for _, busy := range []bool{false, true} {
 			for _, name := range []string{java, zabra} {
 				e := all[name]
-				e.Close()
-				what := "writes, no snapshots"
-				e.Set("snapCount", "1000000000")
+				e.Kill()
+				what, snapCount := "writes, no snapshots", 1_000_000_000
 				if busy {
-					what = "writes, snapshots"
 					// One every 1 to 2 s, as far as the server keeps up.
-					e.Set("snapCount", fmt.Sprint(rate*2))
+					what, snapCount = "writes, snapshots", rate*2
+				}
+				if err := e.Set("snapCount", fmt.Sprint(snapCount)); err != nil {
+					return err
 				}
 				if err := e.Start(startTimeout); err != nil {
 					return err

@@ -1,0 +1,14 @@
+//go:build !linux
+
+package local
+
+import (
+	"os/exec"
+	"syscall"
+)
+
+// endWithParent keeps the child out of the process group that a terminal sends its signals to. There is no means here to
+// end it with this process: Ensemble.Close is all there is.
+func endWithParent(cmd *exec.Cmd) {
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+}
