@@ -41,6 +41,7 @@ type ensemble struct {
 	leader   *zab.Leader
 	learner  *zab.Learner
 	window   *zab.Window
+	history  history
 	listener io.Closer
 	links    map[zab.LinkID]*peerLink
 	nextLink zab.LinkID
@@ -103,6 +104,7 @@ func newEnsemble(r *replica, opts EnsembleOptions) (*ensemble, error) {
 		r: r, opts: opts, config: opts.Config, links: map[zab.LinkID]*peerLink{}, figures: newEnsembleFigures(r.srv.figures),
 		moves: map[proto.SessionID][]request{}, syncs: map[uint64]request{},
 	}
+	e.history.e = e
 	last := r.engine.LastZxid()
 	var err error
 	if e.epochs, err = openEpochs(opts.EpochDir, quorum.EpochOf(last)); err != nil {
@@ -239,7 +241,7 @@ func (e *ensemble) lead() {
 	e.leader = zab.NewLeader(zab.LeaderOptions{
 		Self: e.opts.Self, Config: e.config, AcceptedEpoch: e.epochs.accepted, CurrentEpoch: e.epochs.current,
 		LastZxid: last, DurableZxid: last, Timing: e.opts.Timing, ForceSnap: e.opts.ForceSnap, Features: quorum.AllFeatures,
-	}, e.window, e)
+	}, e.window, &e.history)
 	e.durable = last
 	e.leader.Start(e.now(), &e.out)
 	e.endTurn()

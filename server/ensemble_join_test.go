@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"zabra.dev/zabra/quorum"
+	"zabra.dev/zabra/quorum/zab"
 )
 
 // fill makes n nodes through server i.
@@ -81,5 +82,61 @@ func TestJoinsAfterNewerEpoch(t *testing.T) {
 	e.joins(follower)
 	if got := quorum.EpochOf(e.servers[e.leader()].engine.LastZxid()); got < 8 {
 		t.Errorf("the epoch is %d", got)
+	}
+}
+
+// A leader that cannot read its log back sends a snapshot to a learner that needs what is there. Method: one
+// byte flips in the log of the leader, among what it has no longer in memory and a follower has missed.
+func TestJoinsLeaderWithDamagedLog(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		at   float64 // where the byte is, in the part of the log that is used
+	}{{"in what is missed", 0.9}, {"in what it has", 0.05}} {
+		t.Run(c.name, func(t *testing.T) {
+			e := newTestEnsemble(t, 3)
+			leader := e.leader()
+			behind := (leader + 1) % 3
+			e.fill(leader, 60, "before")
+			e.wantEqual()
+			e.stop(behind)
+			e.fill(leader, 2*zab.DefaultCommitLogCount, "n")
+			flipLogByte(t, e.servers[leader], c.at)
+			before := e.servers[leader].figures.Counter("snap_count").Value()
+			e.start(behind)
+			e.joins(behind)
+			if got := e.servers[leader].figures.Counter("snap_count").Value(); got == before {
+				t.Error("the follower was brought up to date without a snapshot")
+			}
+			// The damage is remembered: the next one is not refused first.
+			e.stop(behind)
+			e.fill(leader, 2*zab.DefaultCommitLogCount, "m")
+			e.start(behind)
+			e.joins(behind)
+			if got := e.leader(); got != leader {
+				t.Errorf("server %d leads, the leader was %d", got, leader)
+			}
+		})
+	}
+}
+
+// flipLogByte changes one byte of the newest file of a log, part of the way through what is in it.
+func flipLogByte(t *testing.T, s *Server, part float64) {
+	t.Helper()
+	files, err := filepath.Glob(filepath.Join(s.opts.LogDir, "*.wal"))
+	if err != nil || len(files) == 0 {
+		t.Fatalf("%v, %v", files, err)
+	}
+	f, err := os.OpenFile(files[len(files)-1], os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	at, b := int64(part*float64(s.replica.wal.Stats().Bytes)), make([]byte, 1)
+	if _, err := f.ReadAt(b, at); err != nil {
+		t.Fatal(err)
+	}
+	b[0] ^= 4
+	if _, err := f.WriteAt(b, at); err != nil {
+		t.Fatal(err)
 	}
 }

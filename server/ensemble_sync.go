@@ -18,16 +18,6 @@ import (
 // streamChunkBytes is what a sync out of the log or of an image hands to a link at a time.
 const streamChunkBytes = 256 << 10
 
-// Floor implements zab.History on the log. Proposals of the log were all written here since the last SNAP,
-// whose end begins the log anew, so that no abandoned history is in it (quorum protocol, section 4.6).
-func (e *ensemble) Floor(peer quorum.Zxid) (quorum.Zxid, bool) {
-	if e.opts.SnapSizeFactor < 0 {
-		return 0, false
-	}
-	floor, err := e.r.wal.Floor(peer)
-	return floor, err == nil
-}
-
 // stream runs f, which feeds a link, beside the replica and reports its end as InStreamed.
 func (e *ensemble) stream(id zab.LinkID, f func(l *peerLink) (quorum.Zxid, error)) {
 	l, life, s := e.links[id], e.life, e.r.srv
@@ -42,6 +32,10 @@ func (e *ensemble) stream(id zab.LinkID, f func(l *peerLink) (quorum.Zxid, error
 			s.log.Warn("Synchronising a learner failed", "err", err)
 		}
 		e.r.post(func(*replica) {
+			var unreadable *logError
+			if errors.As(err, &unreadable) {
+				e.history.failed(err)
+			}
 			if life != e.life {
 				return
 			}
@@ -57,17 +51,18 @@ func (e *ensemble) streamDiff(o zab.Output) {
 	e.stream(o.Link, func(l *peerLink) (quorum.Zxid, error) {
 		r, err := w.NewReader(o.From + 1)
 		if err != nil {
-			return 0, err
+			return 0, &logError{err}
 		}
 		diff := zab.NewDiffStream(&o)
 		var out []byte
 		for !diff.Done() {
 			zxid, packet, err := r.Next()
-			if err != nil {
-				return 0, errors.Join(err, r.Close())
+			if err == nil {
+				out, err = diff.Append(out, zxid, packet)
 			}
-			if out, err = diff.Append(out, zxid, packet); err != nil {
-				return 0, errors.Join(err, r.Close())
+			if err != nil {
+				// io.EOF too: what the log lacks was in it once.
+				return 0, errors.Join(&logError{err}, r.Close())
 			}
 			if len(out) >= streamChunkBytes {
 				if err := l.link.SendWait(diff.Flush(out)); err != nil {
@@ -263,6 +258,7 @@ func (e *ensemble) takeSnapshot(zxid quorum.Zxid) {
 		return
 	}
 	e.received, e.unlogged = nil, nil
+	e.history.unreadable = false
 	e.install(tree, zxid)
 	e.step(zab.Input{Kind: zab.InSnapshotTaken, Zxid: zxid})
 }
