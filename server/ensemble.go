@@ -76,11 +76,16 @@ type EnsembleOptions struct {
 	Self   quorum.ServerID
 	Config *quorum.Config
 	// EpochDir holds the files of the epochs.
-	EpochDir        string
-	Timing          zab.Timing
-	CommitLogCount  int
-	SnapSizeFactor  float64
-	ForceSnap       bool
+	EpochDir       string
+	Timing         zab.Timing
+	CommitLogCount int
+	SnapSizeFactor float64
+	ForceSnap      bool
+	// EpochWaitMax, SnapSyncsMax and DiffSyncsMax are those of zab.LeaderOptions.
+	EpochWaitMax               time.Duration
+	SnapSyncsMax, DiffSyncsMax int
+	// ConnectLimit is how long a learner tries to connect; 0: Timing.InitLimit ticks.
+	ConnectLimit    time.Duration
 	Election        election.Options
 	Network         peerNetwork
 	ReconfigEnabled bool
@@ -111,8 +116,9 @@ func newEnsemble(r *replica, opts EnsembleOptions) (*ensemble, error) {
 		return nil, err
 	}
 	e.writeConfigNode()
-	// The image may be of the start of an epoch, for which there is no proposal.
-	e.window = zab.NewWindow(min(last, r.wal.LastZxid()), opts.CommitLogCount)
+	// The image may be of the start of an epoch, for which there is no proposal: the log tells the newest.
+	e.window = zab.NewWindow(0, opts.CommitLogCount)
+	e.history.fill(e.window, opts.CommitLogCount)
 	e.committed, e.durable = last, last
 	e.election = election.New(opts.Self, opts.Election, rand.New(rand.NewSource(time.Now().UnixNano())))
 	return e, nil
@@ -188,6 +194,7 @@ func (e *ensemble) peerDown(id quorum.ServerID) {
 // doElection does what the election asks for.
 func (e *ensemble) doElection() {
 	var decided *election.Output
+	looking := quorum.NoServer
 	for i := range e.electionOut {
 		o := &e.electionOut[i]
 		switch o.Kind {
@@ -195,6 +202,8 @@ func (e *ensemble) doElection() {
 			e.port.Send(o.To, &o.Notification)
 		case election.Decided:
 			decided = o
+		case election.PeerLooking:
+			looking = o.From
 		case election.TimedOut:
 			e.r.srv.log.Info(fmt.Sprintf("Notification time out: %d ms", o.Interval.Milliseconds()))
 		}
@@ -202,14 +211,19 @@ func (e *ensemble) doElection() {
 	if decided != nil {
 		vote := decided.Vote
 		e.electionOut = e.electionOut[:0]
-		e.takeRole(vote)
+		electors := decided.Electors
+		e.takeRole(vote, electors)
 		return
 	}
 	e.electionOut = e.electionOut[:0]
+	if looking != quorum.NoServer && e.leader != nil {
+		e.step(zab.Input{Kind: zab.InLooking, Server: looking})
+		e.endTurn()
+	}
 }
 
-// takeRole becomes what the election has decided.
-func (e *ensemble) takeRole(vote quorum.Vote) {
+// takeRole becomes what the election has decided; electors have voted for this server if it leads.
+func (e *ensemble) takeRole(vote quorum.Vote, electors []quorum.ServerID) {
 	s := e.r.srv
 	e.state = vote.State
 	e.life++
@@ -219,14 +233,14 @@ func (e *ensemble) takeRole(vote quorum.Vote) {
 	s.log.Info(vote.State.String())
 	if vote.State == quorum.Leading {
 		s.log.Info(fmt.Sprintf("LEADING - LEADER ELECTION TOOK - %d MS", took))
-		e.lead()
+		e.lead(electors)
 		return
 	}
 	s.log.Info(fmt.Sprintf("%s - LEADER ELECTION TOOK - %d MS", vote.State, took))
 	e.follow(vote.Leader)
 }
 
-func (e *ensemble) lead() {
+func (e *ensemble) lead(electors []quorum.ServerID) {
 	life := e.life
 	self := e.config.Member(e.opts.Self)
 	l, err := e.opts.Network.ListenQuorum(*self, func(link peerConn) {
@@ -241,6 +255,7 @@ func (e *ensemble) lead() {
 	e.leader = zab.NewLeader(zab.LeaderOptions{
 		Self: e.opts.Self, Config: e.config, AcceptedEpoch: e.epochs.accepted, CurrentEpoch: e.epochs.current,
 		LastZxid: last, DurableZxid: last, Timing: e.opts.Timing, ForceSnap: e.opts.ForceSnap, Features: quorum.AllFeatures,
+		Electors: electors, EpochWaitMax: e.opts.EpochWaitMax, SnapSyncsMax: e.opts.SnapSyncsMax, DiffSyncsMax: e.opts.DiffSyncsMax,
 	}, e.window, &e.history)
 	e.durable = last
 	e.leader.Start(e.now(), &e.out)
@@ -267,8 +282,12 @@ func (e *ensemble) follow(leader quorum.ServerID) {
 	life := e.life
 	ctx, cancel := context.WithCancel(e.r.srv.ctx)
 	e.dialStop = cancel
+	patience := e.opts.ConnectLimit
+	if patience == 0 {
+		patience = e.opts.Timing.Tick * time.Duration(e.opts.Timing.InitLimit)
+	}
 	e.r.srv.wg.Go(func() {
-		link, err := e.opts.Network.DialQuorum(ctx, *m, e.opts.Timing.Tick*time.Duration(e.opts.Timing.InitLimit))
+		link, err := e.opts.Network.DialQuorum(ctx, *m, patience)
 		if err != nil {
 			e.r.post(func(*replica) {
 				if life == e.life {

@@ -3,6 +3,7 @@ package server
 import (
 	"fmt"
 	"path/filepath"
+	"time"
 
 	"zabra.dev/zabra/quorum"
 	"zabra.dev/zabra/quorum/election"
@@ -45,8 +46,10 @@ func ensembleFromConfig(c *config.Config) (*EnsembleOptions, error) {
 		EpochDir:       filepath.Join(c.Storage.DataDir, config.ZabraDir),
 		Timing:         zab.Timing{Tick: c.Sessions.TickTime, InitLimit: c.Ensemble.InitLimitTicks, SyncLimit: c.Ensemble.SyncLimitTicks},
 		CommitLogCount: c.Storage.CommitLogCount, SnapSizeFactor: c.Storage.SnapshotSizeFactor,
-		Network:   &tcpNetwork{self: c.Ensemble.MyID, members: members, cfg: c},
-		ForceSnap: c.Ensemble.ForceSnapshotSync, LeaderServes: c.Ensemble.LeaderServes || len(members.Members) == 1,
+		Network:      &tcpNetwork{self: c.Ensemble.MyID, members: members, cfg: c},
+		EpochWaitMax: c.Ensemble.LeaderEpochWaitMax, SnapSyncsMax: c.Ensemble.ConcurrentSnapSyncsMax, DiffSyncsMax: c.Ensemble.ConcurrentDiffSyncsMax,
+		ConnectLimit: c.Sessions.TickTime * time.Duration(c.Ensemble.ConnectLimitTicks),
+		ForceSnap:    c.Ensemble.ForceSnapshotSync, LeaderServes: c.Ensemble.LeaderServes || len(members.Members) == 1,
 		Election: election.Options{
 			MinNotificationInterval: c.Ensemble.NotificationIntervalMin, MaxNotificationInterval: c.Ensemble.NotificationIntervalMax,
 			ObserverDelayMax: c.Ensemble.ObserverElectionDelay,

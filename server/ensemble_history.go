@@ -1,10 +1,12 @@
 package server
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 
 	"zabra.dev/zabra/quorum"
+	"zabra.dev/zabra/quorum/zab"
 	"zabra.dev/zabra/wal"
 )
 
@@ -22,12 +24,46 @@ func (h *history) Floor(peer quorum.Zxid) (quorum.Zxid, bool) {
 	if h.unreadable || h.e.opts.SnapSizeFactor < 0 {
 		return 0, false
 	}
-	floor, err := h.e.r.wal.Floor(peer)
+	floor, behindBytes, err := h.e.r.wal.Floor(peer)
 	if err != nil {
 		h.failed(err)
 		return 0, false
 	}
+	if limit := h.limitBytes(); limit > 0 && behindBytes > limit {
+		h.e.r.srv.log.Info(fmt.Sprintf("The log behind 0x%x has %d bytes, more than %d, a snapshot is sent instead", floor, behindBytes, limit))
+		return 0, false
+	}
 	return floor, true
+}
+
+// nodeOverheadBytes is what a znode takes in a snapshot besides its path and data: lengths, ACL and stat.
+const nodeOverheadBytes = 4 + 4 + 8 + 60
+
+// limitBytes is how much of the log is sent rather than a snapshot, snapshotSizeFactor times the size that the
+// snapshot would have; 0: any length. Unlike in Java it is told by what is in the log, not by the space that its files
+// have reserved.
+func (h *history) limitBytes() int64 {
+	t := h.e.r.engine
+	return int64(h.e.opts.SnapSizeFactor * float64(t.DataBytes()+int64(t.NodeCount())*nodeOverheadBytes))
+}
+
+// fill puts the end of the log into the window, as Java keeps what it replays: who missed only that much is served from
+// memory. It ends the window's history at the newest record whether it can be read or not.
+func (h *history) fill(w *zab.Window, count int) {
+	log := h.e.r.wal
+	last := log.LastZxid()
+	from := max(last-int64(max(count, zab.DefaultCommitLogCount)), quorum.EpochStart(quorum.EpochOf(last)), log.BaseZxid())
+	w.Reset(from)
+	err := log.Replay(from+1, func(zxid int64, packet []byte) error {
+		w.Append(zxid, bytes.Clone(packet), nil)
+		return nil
+	})
+	if err != nil {
+		h.failed(err)
+	}
+	if err != nil || w.Last() != last {
+		w.Reset(last)
+	}
 }
 
 // failed notes an error of a read of the log, unless it tells that the log has moved on, which Floor sees by itself.

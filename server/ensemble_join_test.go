@@ -93,7 +93,7 @@ func TestJoinsLeaderWithDamagedLog(t *testing.T) {
 		at   float64 // where the byte is, in the part of the log that is used
 	}{{"in what is missed", 0.9}, {"in what it has", 0.05}} {
 		t.Run(c.name, func(t *testing.T) {
-			e := newTestEnsemble(t, 3)
+			e := newTestEnsembleWith(t, 3, func(o *Options) { o.Ensemble.SnapSizeFactor = 0 })
 			leader := e.leader()
 			behind := (leader + 1) % 3
 			e.fill(leader, 60, "before")
@@ -139,4 +139,87 @@ func flipLogByte(t *testing.T, s *Server, part float64) {
 	if _, err := f.WriteAt(b, at); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// What a learner has missed comes out of the log if that is small beside the tree (snapshotSizeFactor), and as a snapshot
+// otherwise; out of memory it always comes.
+func TestJoinsByLogOrSnapshot(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		factor float64
+		writes int
+		snap   bool
+	}{
+		{"large log", 0.33, 2 * zab.DefaultCommitLogCount, true},
+		{"larger factor", 1000, 2 * zab.DefaultCommitLogCount, false},
+		{"no limit", 0, 2 * zab.DefaultCommitLogCount, false},
+		{"never", -1, 2 * zab.DefaultCommitLogCount, true},
+		{"in memory", -1, zab.DefaultCommitLogCount / 2, false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			e := newTestEnsembleWith(t, 3, func(o *Options) { o.Ensemble.SnapSizeFactor = c.factor })
+			leader := e.leader()
+			behind := (leader + 1) % 3
+			e.fill(leader, 1, "n")
+			e.wantEqual()
+			e.stop(behind)
+			e.overwrite(leader, c.writes)
+			before := e.snapshots()
+			e.start(behind)
+			e.joins(behind)
+			if got := e.snapshots() > before; got != c.snap {
+				t.Errorf("by a snapshot: %v", got)
+			}
+		})
+	}
+}
+
+// A leader that was started anew has the end of its log in memory.
+func TestJoinsRestartedLeader(t *testing.T) {
+	e := newTestEnsembleWith(t, 3, func(o *Options) { o.Ensemble.SnapSizeFactor = -1 })
+	leader := e.leader()
+	behind := (leader + 1) % 3
+	e.fill(leader, 5, "n")
+	e.wantEqual()
+	e.stop(behind)
+	e.overwrite(leader, 100)
+	e.wantEqual()
+	for i, s := range e.servers {
+		if s != nil {
+			e.stop(i)
+		}
+	}
+	e.start(leader)
+	e.start((leader + 2) % 3)
+	e.leader()
+	before := e.snapshots()
+	e.start(behind)
+	e.joins(behind)
+	if e.snapshots() > before {
+		t.Error("a snapshot was sent for 100 transactions")
+	}
+}
+
+// overwrite writes n times to a node.
+func (e *testEnsemble) overwrite(i, n int) {
+	e.t.Helper()
+	c := e.dial(i)
+	for range n {
+		if _, err := c.SetData(testContext(e.t), "/n0", []byte("some data"), -1); err != nil {
+			e.t.Fatal(err)
+		}
+	}
+	if err := c.Close(); err != nil {
+		e.t.Fatal(err)
+	}
+}
+
+// snapshots counts those sent to learners, and all other images taken, by the servers that run.
+func (e *testEnsemble) snapshots() (n int64) {
+	for _, s := range e.servers {
+		if s != nil {
+			n += s.figures.Counter("snap_count").Value()
+		}
+	}
+	return n
 }

@@ -295,7 +295,7 @@ func (e *ensemble) install(tree *engine.Engine, zxid quorum.Zxid) {
 	r.lastZxid = zxid
 	e.committed, e.durable = zxid, zxid
 	r.durableZxid.Store(zxid)
-	e.window.Reset(zxid)
+	e.history.fill(e.window, e.opts.CommitLogCount)
 	for r.pending.len() > 0 {
 		if p := r.pending.front(); p.slab != nil {
 			p.slab.release()

@@ -23,12 +23,19 @@ type testEnsemble struct {
 	config  *quorum.Config
 	dirs    []string
 	servers []*Server // nil: not running
+	change  func(*Options)
 }
 
 func newTestEnsemble(t *testing.T, voters int) *testEnsemble {
 	t.Helper()
+	return newTestEnsembleWith(t, voters, func(*Options) {})
+}
+
+// newTestEnsembleWith starts servers whose options change has changed.
+func newTestEnsembleWith(t *testing.T, voters int, change func(*Options)) *testEnsemble {
+	t.Helper()
 	var members []quorum.Member
-	e := &testEnsemble{t: t, net: newMemNet()}
+	e := &testEnsemble{t: t, net: newMemNet(), change: change}
 	for i := range voters {
 		addr := []quorum.Addr{{Host: "127.0.0.1", Port: 2888 + i}}
 		members = append(members, quorum.Member{ID: int64(i + 1), QuorumAddrs: addr, ElectionAddrs: []quorum.Addr{{Host: "127.0.0.1", Port: 3888 + i}}})
@@ -55,6 +62,7 @@ func (e *testEnsemble) start(i int) {
 		Self: id, Config: e.config, EpochDir: filepath.Dir(o.DataDir), Network: e.net.of(id), LeaderServes: true,
 		Timing: zab.Timing{Tick: 100 * time.Millisecond, InitLimit: 50, SyncLimit: 20}, SnapSizeFactor: 0.33,
 	}
+	e.change(&o)
 	var out io.Writer = io.Discard
 	if testing.Verbose() {
 		out = e.t.Output()

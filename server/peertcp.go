@@ -31,6 +31,7 @@ func (n *tcpNetwork) OpenElection(members *quorum.Config, h electionHandler) (el
 	m, err := transport.OpenCnx(transport.CnxOptions{
 		Self: n.self, Addrs: members.Member(n.self).ElectionAddrs, ListenAllIPs: e.ListenOnAllIPs, MultiAddress: e.MultiAddressEnabled,
 		Committed: members, ConnectTimeout: e.CnxTimeout, HandshakeTimeout: e.QuorumCnxnTimeout, BindAttempts: attempts,
+		Network: transport.Network{KeepAlive: e.TCPKeepAlive},
 		Wake: func() {
 			select {
 			case p.wake <- struct{}{}:
@@ -91,17 +92,18 @@ func (p *tcpElection) Close() error {
 	return nil
 }
 
-func (n *tcpNetwork) linkOptions() transport.LinkOptions {
+// linkOptions are those of the links of a leader, or of a learner's.
+func (n *tcpNetwork) linkOptions(noDelay bool) transport.LinkOptions {
 	return transport.LinkOptions{
 		Limits: quorum.Limits{DataMaxBytes: n.cfg.Limits.FrameMaxBytes + n.cfg.Limits.FrameExtraBytes},
-		Delay:  !n.cfg.Ensemble.LeaderNoDelay,
+		Delay:  !noDelay,
 	}
 }
 
 // ListenQuorum implements peerNetwork.
 func (n *tcpNetwork) ListenQuorum(self quorum.Member, opened func(peerConn)) (io.Closer, error) {
 	return transport.Listen(transport.ListenerOptions{
-		Addrs: self.QuorumAddrs, ListenAllIPs: n.cfg.Ensemble.ListenOnAllIPs, Link: n.linkOptions(), Log: n.log,
+		Addrs: self.QuorumAddrs, ListenAllIPs: n.cfg.Ensemble.ListenOnAllIPs, Link: n.linkOptions(n.cfg.Ensemble.LeaderNoDelay), Log: n.log,
 		Opened: func(l *transport.Link) { opened(&tcpConn{link: l}) },
 	})
 }
@@ -109,7 +111,7 @@ func (n *tcpNetwork) ListenQuorum(self quorum.Member, opened func(peerConn)) (io
 // DialQuorum implements peerNetwork.
 func (n *tcpNetwork) DialQuorum(ctx context.Context, leader quorum.Member, patience time.Duration) (peerConn, error) {
 	l, err := transport.DialLeader(ctx, transport.LeaderOptions{
-		Addrs: leader.QuorumAddrs, Link: n.linkOptions(), Limit: patience, Pause: n.cfg.Ensemble.LeaderConnectDelay, Log: n.log,
+		Addrs: leader.QuorumAddrs, Link: n.linkOptions(n.cfg.Ensemble.FollowerNoDelay), Limit: patience, Pause: n.cfg.Ensemble.LeaderConnectDelay, Log: n.log,
 	})
 	if err != nil {
 		return nil, err

@@ -214,7 +214,7 @@ func (d *driver) step() error {
 		}
 		d.sure = d.h.last()
 	default:
-		if z, err := d.w.Floor(d.someZxid()); err != nil && !errors.Is(err, ErrCompacted) {
+		if z, _, err := d.w.Floor(d.someZxid()); err != nil && !errors.Is(err, ErrCompacted) {
 			return fmt.Errorf("floor 0x%x: %w", z, err)
 		}
 	}

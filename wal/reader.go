@@ -228,23 +228,25 @@ func (w *WAL) Replay(from int64, fn func(zxid int64, payload []byte) error) erro
 }
 
 // Floor returns the newest durable zxid that is at most zxid, or BaseZxid if there
-// is none. It reads up to one segment. It returns ErrCompacted if zxid is below
-// BaseZxid, or a *CorruptError.
-func (w *WAL) Floor(zxid int64) (int64, error) {
+// is none, and how many bytes of the log lie behind it. It reads up to one segment. It
+// returns ErrCompacted if zxid is below BaseZxid, or a *CorruptError.
+func (w *WAL) Floor(zxid int64) (floor, behindBytes int64, err error) {
 	w.mu.Lock()
 	base, newest := w.baseLocked(), w.newestLocked()
 	var s *segment
 	for _, seg := range w.segments {
 		if seg.prev.zxid <= zxid {
-			s = seg
+			s, behindBytes = seg, seg.last.end
+		} else {
+			behindBytes += seg.last.end
 		}
 	}
 	if s == nil || zxid < base || zxid >= newest.zxid {
 		w.mu.Unlock()
 		if zxid < base {
-			return 0, compacted(zxid, base)
+			return 0, 0, compacted(zxid, base)
 		}
-		return newest.zxid, nil
+		return newest.zxid, 0, nil
 	}
 	s.readers++
 	cuts := w.cuts
@@ -254,7 +256,7 @@ func (w *WAL) Floor(zxid int64) (int64, error) {
 	defer w.mu.Unlock()
 	w.leaveLocked(s)
 	if cuts != w.cuts {
-		return 0, ErrStale
+		return 0, 0, ErrStale
 	}
-	return at.zxid, err
+	return at.zxid, behindBytes - at.end, err
 }

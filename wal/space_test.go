@@ -300,7 +300,7 @@ func injectAt(t *testing.T, n int, injected error) bool {
 		func() error { return d.append(60) },
 		func() error { d.w.Step(); return nil },
 		func() error { _, _, err := replayAll(d.w); return err },
-		func() error { _, err := d.w.Floor(d.h.last() - 5); return err },
+		func() error { _, _, err := d.w.Floor(d.h.last() - 5); return err },
 		func() error { return d.w.Close() },
 		d.open,
 		func() error { return d.reset(d.h.last() + 5) },

@@ -418,11 +418,15 @@ func TestReaderEdges(t *testing.T) {
 	}
 	late := newReader(7)
 	for _, tc := range []struct{ zxid, want int64 }{{6, 6}, {7, 7}, {9, 9}, {1000, 9}} {
-		if got, err := w.Floor(tc.zxid); got != tc.want || err != nil {
+		got, behind, err := w.Floor(tc.zxid)
+		if got != tc.want || err != nil {
 			t.Fatalf("floor of %d is %d, %v", tc.zxid, got, err)
 		}
+		if (behind > 0) != (tc.want < 9) || behind > 1<<20 {
+			t.Fatalf("%d bytes behind the floor of %d", behind, tc.zxid)
+		}
 	}
-	if _, err := w.Floor(5); !errors.Is(err, ErrCompacted) {
+	if _, _, err := w.Floor(5); !errors.Is(err, ErrCompacted) {
 		t.Fatal(err)
 	}
 	stop := errors.New("stop")

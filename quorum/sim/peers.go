@@ -297,7 +297,7 @@ func (h logHistory) Floor(peer quorum.Zxid) (quorum.Zxid, bool) {
 	if s.noHistory || s.w.plan.logFactor < 0 {
 		return 0, false
 	}
-	floor, err := s.log.Floor(peer)
+	floor, _, err := s.log.Floor(peer)
 	if err != nil {
 		s.noHistory = s.noHistory || errors.Is(err, wal.ErrCorrupt)
 		return 0, false

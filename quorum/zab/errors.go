@@ -6,6 +6,10 @@ import "errors"
 var (
 	// ErrNoQuorum: too few voters answered in time, or are still heard from.
 	ErrNoQuorum = errors.New("zab: no quorum")
+	// ErrDisloyal: a server that voted for this leader looks again, and the new epoch is long awaited.
+	ErrDisloyal = errors.New("zab: voter changed its mind")
+	// ErrBusy: too many learners are brought up to date at this time.
+	ErrBusy = errors.New("zab: too many synchronisations at a time")
 	// ErrTimeout: a peer was silent for too long.
 	ErrTimeout = errors.New("zab: peer silent")
 	// ErrAckTimeout: a follower did not acknowledge a proposal in time.

@@ -34,6 +34,8 @@ const (
 	InLogDurable
 	// InResign: stop, for the reason Err. Both roles.
 	InResign
+	// InLooking: Server told that it looks for a leader. Leader.
+	InLooking
 
 	// InPropose: Proposals were prepared and appended to the log's queue, in order. The machine
 	// takes one reference of each and borrows the slice until return. Leader, after OutServe.
@@ -92,6 +94,7 @@ type Input struct {
 	Zxid      quorum.Zxid
 	Token     uint64
 	Session   proto.SessionID
+	Server    quorum.ServerID
 	TimeoutMs int32
 	Err       error
 	Packet    quorum.Packet

@@ -30,8 +30,17 @@ type LeaderOptions struct {
 	LastZxid, DurableZxid quorum.Zxid
 	Timing                Timing
 	ForceSnap             bool // zookeeper.forceSnapshotSync
-	Features              quorum.Features
-	Bugs                  Bugs
+	// Electors are those that voted for this server. When one of them looks for a leader again and the epoch has not
+	// been found within EpochWaitMax, the leader gives up (zookeeper.leader.maxTimeToWaitForEpoch); negative: it
+	// waits out InitLimit.
+	Electors     []quorum.ServerID
+	EpochWaitMax time.Duration
+	// SnapSyncsMax and DiffSyncsMax bound the learners that are brought up to date at a time by SNAP, and by DIFF or
+	// TRUNC: an observer that comes on top of that loses its connection; followers count and are let in. 0: no
+	// bound (zookeeper.leader.maxConcurrentSnapSyncs, zookeeper.leader.maxConcurrentDiffSyncs).
+	SnapSyncsMax, DiffSyncsMax int
+	Features                   quorum.Features
+	Bugs                       Bugs
 }
 
 // Leader is the machine of a server that has been elected, for one time of leading. One
@@ -43,6 +52,7 @@ type Leader struct {
 	history History
 
 	phase    leaderPhase
+	began    time.Duration // of discovery
 	deadline time.Duration // of the phase, before serving
 
 	epoch            quorum.Epoch
@@ -168,7 +178,7 @@ func (l *Leader) Window() *Window { return l.window }
 
 // Start begins with discovery.
 func (l *Leader) Start(now time.Duration, out *Outputs) {
-	l.now = now
+	l.now, l.began = now, now
 	l.deadline = now + l.opts.Timing.init()
 	l.nextPing = now + l.opts.Timing.Tick/2
 	l.offerEpoch(l.opts.Self, l.opts.AcceptedEpoch, out)
@@ -224,6 +234,10 @@ func (l *Leader) Step(now time.Duration, in Input, out *Outputs) {
 			start := len(out.buf)
 			out.buf = reply.Append(out.buf)
 			out.send(p.link, quorum.PacketRevalidate, quorum.NoZxid, out.buf[start:len(out.buf):len(out.buf)])
+		}
+	case InLooking:
+		if max := l.opts.EpochWaitMax; l.phase == leaderDiscovery && max >= 0 && l.now-l.began > max && serverSet(l.opts.Electors).has(in.Server) {
+			l.giveUp(out, fmt.Errorf("%w: server %d", ErrDisloyal, in.Server))
 		}
 	case InResign:
 		l.giveUp(out, fmt.Errorf("%w: %w", ErrResigned, in.Err))

@@ -501,3 +501,66 @@ func TestLeaderPipes(t *testing.T) {
 	expect(t, r.step(Input{Kind: InResign, Err: errors.New("stopped")}), "give up: resigned")
 	expect(t, r.step(Input{Kind: InTick}))
 }
+
+// TestLeaderDisloyalVoter: a voter that looks again ends the wait for the epoch only where a limit says so, once the
+// limit has passed, and only if it had voted for this leader.
+func TestLeaderDisloyalVoter(t *testing.T) {
+	for _, c := range []struct {
+		name    string
+		max     time.Duration
+		after   time.Duration
+		server  quorum.ServerID
+		epoch   bool // the epoch is found before
+		givesUp bool
+	}{
+		{"no limit", -1, time.Second, 2, false, false},
+		{"too soon", 100 * time.Millisecond, 100 * time.Millisecond, 2, false, false},
+		{"late", 100 * time.Millisecond, 101 * time.Millisecond, 2, false, true},
+		{"voted for another", 100 * time.Millisecond, time.Second, 3, false, false},
+		{"epoch found", 100 * time.Millisecond, time.Second, 2, true, false},
+		{"at once", 0, 1, 2, false, true},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			r := newLeaderRig(t, testConfig(3, 0), 3, func(o *LeaderOptions) {
+				o.Electors, o.EpochWaitMax = []quorum.ServerID{1, 2}, c.max
+			})
+			r.start()
+			if c.epoch {
+				r.open(3)
+				r.info(3, quorum.PacketFollowerInfo, 1)
+			}
+			r.now += c.after
+			got := r.step(Input{Kind: InLooking, Server: c.server})
+			if c.givesUp {
+				expect(t, got, "give up: voter changed its mind")
+			} else {
+				expect(t, got)
+			}
+		})
+	}
+}
+
+// TestLeaderSyncLimits: observers beyond the limits lose their connection, followers count but are always let in, and
+// who has acknowledged NEWLEADER makes room.
+func TestLeaderSyncLimits(t *testing.T) {
+	r := newLeaderRig(t, testConfig(3, 3), 3, func(o *LeaderOptions) { o.SnapSyncsMax, o.DiffSyncsMax = 1, 2 })
+	r.start()
+	r.follower(2)
+	greet := func(id LinkID, typ quorum.PacketType, z quorum.Zxid) []string {
+		r.open(id)
+		r.info(id, typ, 1)
+		return r.ackEpoch(id, 1, z)
+	}
+	old := zx(1, 3)
+	expect(t, greet(4, quorum.PacketObserverInfo, -1), "4<snap")
+	expect(t, greet(5, quorum.PacketObserverInfo, -1), "close 5: too many synchronisations at a time")
+	expect(t, greet(5, quorum.PacketObserverInfo, old), "5<DIFF 100000003", "5<NEWLEADER 200000000")
+	expect(t, greet(3, quorum.PacketFollowerInfo, -1), "3<snap")
+	r.step(Input{Kind: InLinkClosed, Link: 3})
+	expect(t, greet(3, quorum.PacketFollowerInfo, old), "3<DIFF 100000003", "3<NEWLEADER 200000000")
+	expect(t, greet(6, quorum.PacketObserverInfo, old), "close 6: too many synchronisations at a time")
+	r.ack(5, zx(2, 0))
+	expect(t, greet(6, quorum.PacketObserverInfo, old), "6<DIFF 100000003", "6<NEWLEADER 200000000")
+	r.step(Input{Kind: InLinkClosed, Link: 4})
+	expect(t, greet(4, quorum.PacketObserverInfo, -1), "4<snap")
+}

@@ -28,6 +28,7 @@ type peer struct {
 	id         quorum.ServerID
 	state      peerState
 	observer   bool
+	bySnap     bool            // it is brought up to date by SNAP
 	cumulative bool            // takes cumulative COMMITs; its ACKs are taken as such anyway
 	features   quorum.Features // to be told in LEADERINFO
 	zxid       quorum.Zxid     // of its ACKEPOCH
@@ -206,8 +207,12 @@ func (l *Leader) promise(id quorum.ServerID, out *Outputs) {
 	}
 	l.newLeaderText = l.lastSeen.AppendText(nil)
 	for i := 0; i < len(l.peers); i++ {
-		if p := l.peers[i]; p.state == peerWaitSync {
-			l.synchronise(p, out)
+		p := l.peers[i]
+		if p.state != peerWaitSync {
+			continue
+		}
+		if l.synchronise(p, out); i < len(l.peers) && l.peers[i] != p {
+			i-- // it was closed
 		}
 	}
 	l.tryServe(out)
@@ -215,7 +220,13 @@ func (l *Leader) promise(id quorum.ServerID, out *Outputs) {
 
 // synchronise begins to bring a learner to the leader's history.
 func (l *Leader) synchronise(p *peer, out *Outputs) {
-	switch plan := decideSync(p.zxid, l.committed, l.window, l.history, l.opts.ForceSnap); plan.kind {
+	plan := decideSync(p.zxid, l.committed, l.window, l.history, l.opts.ForceSnap)
+	p.bySnap = plan.kind == syncSnap
+	if p.observer && l.syncsFull(p.bySnap) {
+		l.close(p, out, fmt.Errorf("%w: observer %d", ErrBusy, p.id))
+		return
+	}
+	switch plan.kind {
 	case syncSnap:
 		p.state = peerStreaming
 		o := out.add(OutStreamSnap)
@@ -227,6 +238,21 @@ func (l *Leader) synchronise(p *peer, out *Outputs) {
 		out.send(p.link, quorum.PacketDiff, plan.zxid, nil)
 		l.catchUp(p, plan.from, out)
 	}
+}
+
+// syncsFull reports whether as many learners are being brought up to date as may.
+func (l *Leader) syncsFull(bySnap bool) bool {
+	most := l.opts.DiffSyncsMax
+	if bySnap {
+		most = l.opts.SnapSyncsMax
+	}
+	n := 0
+	for _, p := range l.peers {
+		if (p.state == peerStreaming || p.state == peerSynced) && p.bySnap == bySnap {
+			n++
+		}
+	}
+	return most > 0 && n >= most
 }
 
 // catchUp goes on with a learner that has everything up to at. What the window holds is sent

@@ -36,7 +36,7 @@ func fixedKeys() []*Key {
 		fixed("maxSessionTimeout", "", KindDuration, "ms", func(c *Config) any { return &c.Sessions.MaxTimeout }),
 		fixed("initLimit", "", KindInt, "ticks", func(c *Config) any { return &c.Ensemble.InitLimitTicks }),
 		fixed("syncLimit", "", KindInt, "ticks", func(c *Config) any { return &c.Ensemble.SyncLimitTicks }),
-		fixed("connectToLearnerMasterLimit", "0", KindInt, "ticks", func(c *Config) any { return &c.Ensemble.ConnectLimitTicks }).kept("initLimit bounds that, too"),
+		fixed("connectToLearnerMasterLimit", "0", KindInt, "ticks", func(c *Config) any { return &c.Ensemble.ConnectLimitTicks }),
 		fixed("electionAlg", "3", KindInt, "", nil).checked(checkElectionAlg),
 		fixed("peerType", "participant", KindString, "", nil).checked(checkPeerType),
 		fixed("server.*", "", KindMember, "", nil),

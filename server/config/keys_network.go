@@ -44,19 +44,17 @@ func clientPortKeys() []*Key {
 		"nio.directBufferBytes=65536", "nio.shutdownTimeout=5000")...)
 }
 
-const reasonSyncs = "as many learners are synchronised at a time as ask for it"
-
 func ensembleKeys() []*Key {
 	t := []*Key{
 		prop("cnxTimeout", "5000", KindDuration, "ms", func(c *Config) any { return &c.Ensemble.CnxTimeout }).checked(positive),
 		prop("quorumCnxnTimeoutMs", "", KindDuration, "ms", func(c *Config) any { return &c.Ensemble.QuorumCnxnTimeout }),
 		prop("electionPortBindRetry", "3", KindInt, "attempts", func(c *Config) any { return &c.Ensemble.ElectionBindRetries }).checked(checkBindRetry),
-		prop("tcpKeepAlive", "false", KindBool, "", func(c *Config) any { return &c.Ensemble.TCPKeepAlive }).kept("links between servers have a liveness check of their own"),
+		prop("tcpKeepAlive", "false", KindBool, "", func(c *Config) any { return &c.Ensemble.TCPKeepAlive }),
 		prop("fastleader.minNotificationInterval", "200", KindDuration, "ms", func(c *Config) any { return &c.Ensemble.NotificationIntervalMin }).checked(positive),
 		prop("fastleader.maxNotificationInterval", "60000", KindDuration, "ms", func(c *Config) any { return &c.Ensemble.NotificationIntervalMax }).checked(positive),
-		prop("leader.maxTimeToWaitForEpoch", "-1", KindDuration, "ms", func(c *Config) any { return &c.Ensemble.LeaderEpochWaitMax }).alias("maxTimeToWaitForEpoch").kept("initLimit bounds that, too"),
-		prop("leader.maxConcurrentSnapSyncs", "10", KindInt, "learners", func(c *Config) any { return &c.Ensemble.ConcurrentSnapSyncsMax }).alias("maxConcurrentSnapSyncs").checked(positive).kept(reasonSyncs),
-		prop("leader.maxConcurrentDiffSyncs", "100", KindInt, "learners", func(c *Config) any { return &c.Ensemble.ConcurrentDiffSyncsMax }).alias("maxConcurrentDiffSyncs").checked(positive).kept(reasonSyncs),
+		prop("leader.maxTimeToWaitForEpoch", "-1", KindDuration, "ms", func(c *Config) any { return &c.Ensemble.LeaderEpochWaitMax }).alias("maxTimeToWaitForEpoch"),
+		prop("leader.maxConcurrentSnapSyncs", "10", KindInt, "learners", func(c *Config) any { return &c.Ensemble.ConcurrentSnapSyncsMax }).alias("maxConcurrentSnapSyncs").checked(positive),
+		prop("leader.maxConcurrentDiffSyncs", "100", KindInt, "learners", func(c *Config) any { return &c.Ensemble.ConcurrentDiffSyncsMax }).alias("maxConcurrentDiffSyncs").checked(positive),
 		prop("leaderServes", "yes", KindYesNo, "", func(c *Config) any { return &c.Ensemble.LeaderServes }),
 		prop("leaderConnectDelayDuringRetryMs", "100", KindDuration, "ms", func(c *Config) any { return &c.Ensemble.LeaderConnectDelay }),
 		prop("forceSnapshotSync", "false", KindBool, "", func(c *Config) any { return &c.Ensemble.ForceSnapshotSync }),
@@ -65,7 +63,7 @@ func ensembleKeys() []*Key {
 		prop("observer.syncEnabled", "", KindBool, "", nil).checked(checkObserverSync).kept("observers always have a log and snapshots"),
 		prop("observerMaster.sizeLimit", "33554432", KindInt, "bytes", func(c *Config) any { return &c.Ensemble.ObserverMasterSizeLimit }).kept("followers take no observers, which follow the leader itself"),
 		bareProp("leader.nodelay", "true", KindBool, "", func(c *Config) any { return &c.Ensemble.LeaderNoDelay }),
-		bareProp("follower.nodelay", "true", KindBool, "", func(c *Config) any { return &c.Ensemble.FollowerNoDelay }).kept("leader.nodelay counts for both ends of a link"),
+		bareProp("follower.nodelay", "true", KindBool, "", func(c *Config) any { return &c.Ensemble.FollowerNoDelay }),
 		prop("kerberos.canonicalizeHostNames", "false", KindBool, "", func(c *Config) any { return &c.SASL.CanonicalizeHostNames }).kept(reasonSASL),
 		prop("leader.ackLoggingFrequency", "1000", KindInt, "acks", nil).without("acknowledgements are not logged one by one"),
 	}

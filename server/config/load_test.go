@@ -144,7 +144,7 @@ func TestValues(t *testing.T) {
 	f("jute.maxbuffer=4194304", func(c *Config) any { return c.Limits.FrameMaxBytes + c.Limits.FrameExtraBytes }, 8388608, "jute.maxbuffer in zoo.cfg is honoured here")
 	f("zookeeper.snapCount=5", func(c *Config) any { return c.Storage.SnapCount }, 100000, "prefix zookeeper. is implied; write snapCount")
 	f("connectionMaxTokens=7", func(c *Config) any { return c.Throttle.ConnectionTokens }, 7, "honoured as connection_throttle_tokens")
-	f("maxConcurrentSnapSyncs=4", func(c *Config) any { return c.Ensemble.ConcurrentSnapSyncsMax }, 4, "honoured as leader.maxConcurrentSnapSyncs", "no effect")
+	f("maxConcurrentSnapSyncs=4", func(c *Config) any { return c.Ensemble.ConcurrentSnapSyncsMax }, 4, "honoured as leader.maxConcurrentSnapSyncs")
 	f("syncEnabled=true\nobserver.syncEnabled=false", func(c *Config) any { return c.Ensemble.SyncEnabled }, false, "observer.syncEnabled is accepted but has no effect")
 	f("observer.syncEnabled=true\nsyncEnabled=false", func(c *Config) any { return c.Ensemble.SyncEnabled }, true, "no effect", "no effect")
 	f("4lw.commands.whitelist=ruok , mntr,,ruok", func(c *Config) any { return c.FourLetter.Words }, []string{"ruok", "mntr", "srvr"})
