@@ -22,8 +22,8 @@ install: build ## copy the binary and its links to PREFIX/bin
 	install -m 755 $(BIN)/zabra $(DESTDIR)$(PREFIX)/bin/zabra
 	@for l in $(LINKS); do ln -sf zabra $(DESTDIR)$(PREFIX)/bin/$$l; done
 
-run: build ## build and run a standalone server on port 2181, data in ./zabra-data
-	$(BIN)/zabra server
+run: build ## build and run an ensemble of three servers on ports 2181 to 2183, data in ./zabra-ensemble
+	$(BIN)/zabra ensemble -n 3
 
 test: ## unit, golden, model, crash tests; needs Go alone
 	$(GO) vet ./...

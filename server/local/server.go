@@ -197,6 +197,9 @@ func (s *Server) LogTail(lines int) string {
 	if n == 0 && err != nil {
 		return err.Error()
 	}
-	all := bytes.Split(bytes.TrimSpace(b[:n]), []byte("\n"))
+	if b = bytes.TrimSpace(b[:n]); len(b) == 0 {
+		return "(nothing)"
+	}
+	all := bytes.Split(b, []byte("\n"))
 	return string(bytes.Join(all[max(0, len(all)-lines):], []byte("\n")))
 }

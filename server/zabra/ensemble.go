@@ -6,18 +6,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"os"
-	"os/exec"
 	"os/signal"
-	"path/filepath"
 	"strings"
-	"sync"
 	"syscall"
 	"time"
 
-	"zabra.dev/zabra/server/client"
 	"zabra.dev/zabra/server/config"
+	"zabra.dev/zabra/server/local"
 )
 
 // runEnsemble is the verb ensemble: servers of one ensemble on this machine, for trying out and for
@@ -25,189 +21,185 @@ import (
 func runEnsemble(args []string) int { return finish(ensemble(args)) }
 
 func ensemble(args []string) error {
-	t := newTool("ensemble", "[-n SERVERS] [-dir DIR] [-port PORT]")
-	n := t.flags.Int("n", 3, "how many servers")
-	dir := t.flags.String("dir", "zabra-ensemble", "where their configurations, data and logs are")
-	port := t.flags.Int("port", 2181, "client port of the first; the others have the next ones, the ports between servers are 1000 and 2000 above")
+	t := newTool("ensemble", ensembleArgs)
+	o := local.Options{Settings: map[string]string{"standaloneEnabled": "false"}}
+	t.flags.IntVar(&o.Servers, "n", 3, "how many servers that vote")
+	t.flags.IntVar(&o.Observers, "observers", 0, "how many observers beside them")
+	t.flags.StringVar(&o.Dir, "dir", "zabra-ensemble", "where their configurations, data and logs are")
+	t.flags.IntVar(&o.Port, "port", 2181, "client port of the first; the others have the next ones, the ports between servers are 1000 and 2000 above")
+	t.flags.BoolVar(&o.Fresh, "fresh", false, "remove the data of an earlier ensemble in the directory; without it the ensemble goes on where it ended")
+	t.flags.Func("set", "`KEY=VALUE` for each zoo.cfg; may be repeated, KEY= removes a key", func(s string) error {
+		key, value, ok := strings.Cut(s, "=")
+		if !ok || key == "" {
+			return errors.New("write KEY=VALUE")
+		}
+		o.Settings[key] = value
+		return nil
+	})
 	if _, err := t.parse(args, 0, 0); err != nil {
 		return err
 	}
-	if *n < 1 || *n > 9 {
-		return fmt.Errorf("-n %d: give 1 to 9 servers", *n)
+	if o.Port < 1 {
+		return fmt.Errorf("-port %d: give the client port of the first server, 2181 for example", o.Port)
 	}
-	if *port < 1 || *port+*n+2000 > 65535 {
-		return fmt.Errorf("-port %d: the ports from it on, and those 1000 and 2000 above, must exist", *port)
-	}
-	base, err := filepath.Abs(*dir)
-	if err != nil {
+	e, err := local.New(o)
+	switch {
+	case errors.Is(err, local.ErrNoServers):
+		return fmt.Errorf("-n %d, -observers %d: %w", o.Servers, o.Observers, err)
+	case errors.Is(err, local.ErrInUse):
+		return fmt.Errorf("%w; end the other one, or choose another directory with -dir", err)
+	case errors.Is(err, local.ErrPortTaken):
+		return fmt.Errorf("%w; end what listens there, or choose other ports with -port", err)
+	case errors.Is(err, local.ErrSetting):
+		return fmt.Errorf("-set: %w; -n, -observers, -dir and -port are for that", err)
+	case err != nil:
 		return err
 	}
-	members, err := layOut(base, *n, *port)
-	if err != nil {
-		return err
+	for _, s := range e.Servers {
+		if _, _, err := config.Load(s.Config(), os.Environ()); err != nil {
+			return errors.Join(fmt.Errorf("server %d: %w", s.ID, err), e.Close())
+		}
 	}
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
 	defer stop()
-	return runMembers(ctx, os.Stdout, members)
+	// From the first signal on, a second one ends this process at once, and the servers with it.
+	context.AfterFunc(ctx, stop)
+	w := &watcher{e: e, out: os.Stdout, told: make([]local.Status, len(e.Servers))}
+	return errors.Join(w.run(ctx, readCommands(os.Stdin)), e.Close())
 }
 
-// A member is one server of a local ensemble.
-type member struct {
-	id             int
-	cfg, log, addr string
-	cmd            *exec.Cmd
-	ended          chan error // one value, when the process has ended
+const ensembleArgs = "[-n SERVERS] [-observers SERVERS] [-dir DIR] [-port PORT] [-fresh] [-set KEY=VALUE]..."
+
+// readCommands gives the lines of standard input. Its goroutine ends with the input, or with the process.
+func readCommands(in io.Reader) <-chan string {
+	// In the background of a terminal a read would stop the process; ignored, it fails.
+	signal.Ignore(syscall.SIGTTIN)
+	lines := make(chan string)
+	go func() {
+		for s := bufio.NewScanner(in); s.Scan(); {
+			lines <- s.Text()
+		}
+		close(lines)
+	}()
+	return lines
 }
 
-// layOut writes the configuration and myid of each server; data that is there stays.
-func layOut(base string, n, port int) (members []*member, err error) {
-	var lines strings.Builder
-	for i := range n {
-		fmt.Fprintf(&lines, "server.%d=127.0.0.1:%d:%d\n", i+1, port+1000+i, port+2000+i)
-	}
-	for i := range n {
-		dir := filepath.Join(base, fmt.Sprint(i+1))
-		m := &member{id: i + 1, cfg: filepath.Join(dir, "zoo.cfg"), log: filepath.Join(dir, "zabra.log"), addr: fmt.Sprintf("127.0.0.1:%d", port+i), ended: make(chan error, 1)}
-		text := fmt.Sprintf("tickTime=2000\ninitLimit=10\nsyncLimit=5\ndataDir=%s\nclientPortAddress=127.0.0.1\nclientPort=%d\nmaxClientCnxns=0\n4lw.commands.whitelist=*\nadmin.enableServer=false\nstandaloneEnabled=false\n%s",
-			filepath.Join(dir, "data"), port+i, lines.String())
-		err := os.MkdirAll(filepath.Join(dir, "data"), 0o755)
-		if err == nil {
-			err = config.WriteFileAtomic(m.cfg, []byte(text), 0o644)
-		}
-		if err == nil {
-			err = config.WriteFileAtomic(filepath.Join(dir, "data", config.MyIDFile), []byte(fmt.Sprintln(i+1)), 0o644)
-		}
-		if err != nil {
-			return nil, err
-		}
-		members = append(members, m)
-	}
-	return members, nil
+// A watcher starts the servers of an ensemble, tells what becomes of them, and stops them.
+type watcher struct {
+	e    *local.Ensemble
+	out  io.Writer
+	told []local.Status // per server, what was told last
 }
 
-// runMembers starts the servers, tells who leads whenever that changes, and ends them when ctx does.
-func runMembers(ctx context.Context, out io.Writer, members []*member) (err error) {
-	var addrs []string
-	for _, m := range members {
-		addrs = append(addrs, m.addr)
-		if l, err := net.Listen("tcp", m.addr); err != nil {
-			return fmt.Errorf("client port of server %d: %w", m.id, err)
-		} else if err := l.Close(); err != nil {
+// watchTime is the pause between two looks at the servers.
+const watchTime = 200 * time.Millisecond
+
+// run goes on until ctx ends, or all servers have.
+func (w *watcher) run(ctx context.Context, commands <-chan string) (err error) {
+	defer func() { err = errors.Join(err, w.stop()) }()
+	for _, s := range w.e.Servers {
+		if err := s.Start(); err != nil {
 			return err
 		}
 	}
-	defer func() { err = errors.Join(err, stopMembers(members)) }()
-	for _, m := range members {
-		if err := m.start(); err != nil {
-			return err
-		}
+	fmt.Fprintf(w.out, "Connect string: %s\n\n", w.e.ConnectString())
+	for i, s := range w.e.Servers {
+		w.told[i] = local.Status{PID: s.PID(), Running: true}
+		fmt.Fprintf(w.out, "server.%-2d %s  pid %-7d %s\n", s.ID, s.Addr(), s.PID(), s.Config())
 	}
-	fmt.Fprintf(out, "Connect string: %s\nLogs: %s\nCtrl-C stops all servers.\n", strings.Join(addrs, ","), filepath.Join(filepath.Dir(filepath.Dir(members[0].log)), "*", "zabra.log"))
-	tick := time.NewTicker(500 * time.Millisecond)
+	fmt.Fprint(w.out, "\nCtrl-C stops all. The lines \"kill 2\", \"stop 2\" and \"start 2\" do that to server 2.\n\n")
+	tick := time.NewTicker(watchTime)
 	defer tick.Stop()
-	told := ""
 	for {
-		if status := statusOf(members); status != told {
-			fmt.Fprintln(out, status)
-			told = status
-		}
-		for _, m := range members {
-			select {
-			case err := <-m.ended:
-				m.ended <- err
-				return fmt.Errorf("server %d ended (%v): %s", m.id, err, lastLine(m.log))
-			default:
-			}
+		alive := w.look()
+		if alive == 0 && commands == nil {
+			return errors.New("all servers have ended")
 		}
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-tick.C:
-		}
-	}
-}
-
-func (m *member) start() error {
-	exe, err := os.Executable()
-	if err != nil {
-		return err
-	}
-	log, err := os.OpenFile(m.log, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o644)
-	if err != nil {
-		return err
-	}
-	defer log.Close() // the child has its own
-	m.cmd = exec.Command(exe, "server", m.cfg)
-	m.cmd.Stdout, m.cmd.Stderr = log, log
-	// Ctrl-C goes to this process alone, which then ends the servers in turn.
-	m.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	if err := m.cmd.Start(); err != nil {
-		return err
-	}
-	go func() { m.ended <- m.cmd.Wait() }()
-	return nil
-}
-
-// stopMembers ends the servers and waits for them.
-func stopMembers(members []*member) error {
-	var errs []error
-	for _, m := range members {
-		if m.cmd == nil || m.cmd.Process == nil {
-			continue
-		}
-		if err := m.cmd.Process.Signal(syscall.SIGTERM); err != nil && !errors.Is(err, os.ErrProcessDone) {
-			errs = append(errs, err)
-		}
-	}
-	for _, m := range members {
-		if m.cmd == nil || m.cmd.Process == nil {
-			continue
-		}
-		select {
-		case <-m.ended:
-		case <-time.After(2 * stopTimeout):
-			errs = append(errs, fmt.Errorf("server %d does not end, it is killed", m.id), m.cmd.Process.Kill())
-		}
-	}
-	return errors.Join(errs...)
-}
-
-// statusOf asks each server what it is, all at once.
-func statusOf(members []*member) string {
-	modes := make([]string, len(members))
-	var wg sync.WaitGroup
-	for i, m := range members {
-		wg.Go(func() {
-			modes[i] = "not serving"
-			answer, err := client.FourLetter(m.addr, "srvr")
-			if err != nil {
-				return
+		case line, ok := <-commands:
+			if !ok {
+				commands = nil
+				break
 			}
-			if _, rest, ok := strings.Cut(answer, "Mode: "); ok {
-				modes[i], _, _ = strings.Cut(rest, "\n")
+			if err := w.command(line); err != nil {
+				w.tell("%v", err)
 			}
-		})
-	}
-	wg.Wait()
-	var b strings.Builder
-	for i, m := range members {
-		fmt.Fprintf(&b, "server.%d %s %s   ", m.id, m.addr, modes[i])
-	}
-	return strings.TrimSpace(b.String())
-}
-
-// lastLine is the last line of a log, for the message that tells of a server's end.
-func lastLine(path string) string {
-	f, err := os.Open(path)
-	if err != nil {
-		return err.Error()
-	}
-	defer f.Close()
-	last := ""
-	for s := bufio.NewScanner(f); s.Scan(); {
-		if s.Text() != "" {
-			last = s.Text()
 		}
 	}
-	return last
+}
+
+func (w *watcher) tell(format string, args ...any) {
+	fmt.Fprintf(w.out, time.Now().Format("15:04:05 ")+format+"\n", args...)
+}
+
+// look tells what has changed since the last time, ends first, and returns how many servers run.
+func (w *watcher) look() (running int) {
+	now := w.e.Status()
+	for i, st := range now {
+		s, old := w.e.Servers[i], w.told[i]
+		if st.Running {
+			running++
+		} else if old.Running || st.PID != old.PID {
+			how := "exit code 0"
+			if st.Err != nil {
+				how = st.Err.Error()
+			}
+			w.tell("server.%-2d ended (%s, pid %d). The end of %s:\n  %s", s.ID, how, st.PID, s.Log(), strings.ReplaceAll(s.LogTail(tailLines), "\n", "\n  "))
+		}
+	}
+	for i, st := range now {
+		s, old := w.e.Servers[i], w.told[i]
+		switch {
+		case st.Mode == "" && old.Mode != "" && st.Running:
+			w.tell("server.%-2d looking    serves nobody  pid %d", s.ID, st.PID)
+		case st.Mode == "" || st.Mode == old.Mode && st.Epoch() == old.Epoch() && st.PID == old.PID:
+		case st.Running:
+			w.tell("server.%-2d %-10s epoch %-3d pid %d", s.ID, st.Mode, st.Epoch(), st.PID)
+		default:
+			w.tell("server.%-2d %-10s epoch %-3d of somebody else's process, which will not be stopped", s.ID, st.Mode, st.Epoch())
+		}
+	}
+	w.told = now
+	return running
+}
+
+// tailLines are the lines of a log that tell of a server's end.
+const tailLines = 4
+
+// command does what a line of the input says.
+func (w *watcher) command(line string) error {
+	var verb string
+	var id int
+	if strings.TrimSpace(line) == "" {
+		return nil
+	}
+	if n, _ := fmt.Sscan(line, &verb, &id); n < 2 || id < 1 || id > len(w.e.Servers) {
+		return fmt.Errorf("%q: write kill, stop or start, and a server from 1 to %d", strings.TrimSpace(line), len(w.e.Servers))
+	}
+	s := w.e.Servers[id-1]
+	switch verb {
+	case "kill":
+		s.Kill()
+		return nil
+	case "stop":
+		return s.Stop(2 * stopTimeout)
+	case "start":
+		err := s.Start()
+		if err == nil {
+			w.tell("server.%-2d started    pid %d", s.ID, s.PID())
+			w.told[id-1] = local.Status{PID: s.PID(), Running: true}
+		}
+		return err
+	}
+	return fmt.Errorf("%q: there are kill, stop and start", verb)
+}
+
+// stop asks all servers to end and waits.
+func (w *watcher) stop() error {
+	err := w.e.Stop(2 * stopTimeout)
+	w.tell("all servers have ended")
+	return err
 }

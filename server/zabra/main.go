@@ -24,7 +24,7 @@ type verb struct {
 func verbs() []verb {
 	return []verb{
 		{"server", "[CFG | PORT DATADIR [TICKTIME [MAXCNXNS]]]", "run one server in the foreground; without CFG a standalone server on port 2181 with data in ./zabra-data", runServer},
-		{"ensemble", "[-n SERVERS] [-dir DIR] [-port PORT]", "run an ensemble on this machine, each server a process of its own, until Ctrl-C", runEnsemble},
+		{"ensemble", ensembleArgs, "run an ensemble on this machine, each server a process of its own, until Ctrl-C", runEnsemble},
 		{"zkServer", "{start|stop|restart|status|...} [CFG]", "what zkServer.sh does", runScript},
 		{"cli", "[-server HOST:PORT] [COMMAND]", "what zkCli.sh does", runCLI},
 		{"import", "[-log DIR] [-trust-empty] [-allow-damage] DIR [CFG]", "read the version-2 snapshots and logs of a Java server below DIR into the data directory", runImport},
