@@ -173,7 +173,7 @@ func (a *auditor) users(ids []proto.Identity) string {
 // applied notes what became of the request of p. The caller holds all gates.
 func (a *auditor) applied(p *proposal, res *engine.Result) {
 	rec := p.audit
-	e := audit.Event{Session: sessionHex(p.session), User: rec.user, IP: rec.ip, Operation: rec.operation, Result: audit.Success}
+	e := audit.Event{Session: hexID(p.session), User: rec.user, IP: rec.ip, Operation: rec.operation, Result: audit.Success}
 	if res.Header.Type == proto.OpMulti {
 		a.appliedMulti(rec, e, res)
 		return
@@ -226,7 +226,7 @@ type closingSink struct {
 func (k *closingSink) Deleted(path, parent []byte, acl, parentACL proto.RawACLs, zxid proto.Zxid) {
 	k.eventSink.Deleted(path, parent, acl, parentACL, zxid)
 	k.auditor.events = append(k.auditor.events, audit.Event{
-		Session: sessionHex(k.session), User: k.auditor.log.Owner(), Operation: audit.EphemeralsOfClosed, Znode: string(path), Result: audit.Success,
+		Session: hexID(k.session), User: k.auditor.log.Owner(), Operation: audit.EphemeralsOfClosed, Znode: string(path), Result: audit.Success,
 	})
 }
 
@@ -238,5 +238,3 @@ func (a *auditor) write() {
 	clear(a.events)
 	a.events = a.events[:0]
 }
-
-func sessionHex(id proto.SessionID) string { return fmt.Sprintf("0x%x", uint64(id)) }

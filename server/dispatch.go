@@ -44,9 +44,9 @@ func (s *Server) Closed(np netpoll.Conn, reason error) {
 	s.figures.Counter("connection_drop_count").Add(1)
 	s.addresses.release(np.RemoteAddr().Addr())
 	if reason != nil {
-		s.log.Warn(fmt.Sprintf("Closing connection of /%s, session = 0x%x", np.RemoteAddr(), session), "err", reason)
+		s.log.Warn(fmt.Sprintf("Closing connection of /%s, session = %s", np.RemoteAddr(), hexID(session)), "err", reason)
 	} else if state == connEstablished {
-		s.log.Debug(fmt.Sprintf("Unable to read additional data from client, it probably closed the socket: address = /%s, session = 0x%x", np.RemoteAddr(), session))
+		s.log.Debug(fmt.Sprintf("Unable to read additional data from client, it probably closed the socket: address = /%s, session = %s", np.RemoteAddr(), hexID(session)))
 	}
 	if session != 0 {
 		s.replica.post(func(r *replica) {

@@ -130,7 +130,7 @@ func (e *ensemble) attach(a *appender, q *request) {
 		return
 	}
 	e.moves[q.session] = append(e.moves[q.session], *q)
-	s.log.Info(fmt.Sprintf("Revalidating client: 0x%x", q.session))
+	s.log.Info("Revalidating client: " + hexID(q.session))
 	e.step(zab.Input{Kind: zab.InRevalidate, Session: q.session, TimeoutMs: q.timeoutMs})
 }
 

@@ -32,8 +32,8 @@ func (c *clientConn) connect(frame []byte, b *batch, nowNs int64) bool {
 	}
 	s.figures.Counter("connection_request_count").Add(1)
 	if lpz := s.engine.LastZxid(); req.LastZxidSeen > lpz {
-		s.log.Info(fmt.Sprintf("Refusing session(0x%x) request for client /%s as it has seen zxid 0x%x our last zxid is 0x%x client must try another server",
-			req.SessionID, c.np.RemoteAddr(), req.LastZxidSeen, lpz))
+		s.log.Info(fmt.Sprintf("Refusing session(%s) request for client /%s as it has seen zxid 0x%x our last zxid is 0x%x client must try another server",
+			hexID(req.SessionID), c.np.RemoteAddr(), req.LastZxidSeen, lpz))
 		return false
 	}
 	c.handshake.hasReadOnly = req.HasReadOnly
@@ -47,7 +47,7 @@ func (c *clientConn) connect(frame []byte, b *batch, nowNs int64) bool {
 	// must not be able to disconnect its owner (client protocol, section 14).
 	want := proto.SessionPassword(req.SessionID)
 	if subtle.ConstantTimeCompare(req.Password, want[:]) != 1 {
-		s.log.Warn(fmt.Sprintf("Incorrect password from /%s for session 0x%x", c.np.RemoteAddr(), req.SessionID))
+		s.log.Warn(fmt.Sprintf("Incorrect password from /%s for session %s", c.np.RemoteAddr(), hexID(req.SessionID)))
 		c.expiredResponse()
 		return true
 	}
@@ -82,7 +82,7 @@ func (c *clientConn) authenticate(xid int32, body []byte, nowNs int64) bool {
 	}
 	c.identities = auth.Merge(c.identities, ids)
 	if s.log.Enabled(s.ctx, slog.LevelDebug) {
-		s.log.Debug(fmt.Sprintf("Session 0x%x: auth success for scheme %s and address /%s", c.session, p.Scheme, c.np.RemoteAddr().Addr()))
+		s.log.Debug(fmt.Sprintf("Session %s: auth success for scheme %s and address /%s", hexID(c.session), p.Scheme, c.np.RemoteAddr().Addr()))
 	}
 	c.reply(xid, proto.OpAuth, 0, proto.OK, nowNs)
 	return true

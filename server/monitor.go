@@ -103,5 +103,5 @@ func (s *Server) digests() []fourlw.Digest {
 	return append([]fourlw.Digest(nil), s.digestLog...)
 }
 
-// hexID writes a session as Java does.
+// hexID writes a session id as Java does, which takes it for unsigned.
 func hexID(id proto.SessionID) string { return "0x" + strconv.FormatUint(uint64(id), 16) }

@@ -238,7 +238,7 @@ func (r *replica) tick() {
 	if !r.refusing && nowMs >= r.expireFromMs {
 		r.sessions.expire(nowMs, func(s *session) {
 			r.srv.figures.Counter("stale_sessions_expired").Add(1)
-			r.srv.log.Info(fmt.Sprintf("Expiring session 0x%x, timeout of %dms exceeded", s.id, s.timeoutMs))
+			r.srv.log.Info(fmt.Sprintf("Expiring session %s, timeout of %dms exceeded", hexID(s.id), s.timeoutMs))
 			r.internal = append(r.internal, internalRequest{op: proto.OpCloseSession, session: s.id})
 		})
 	}

@@ -1,11 +1,68 @@
 package server
 
 import (
+	"bytes"
+	"fmt"
+	"log/slog"
+	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"zabra.dev/zabra/engine/proto"
 )
+
+// A logBuffer is a log that a test reads.
+type logBuffer struct {
+	mu  sync.Mutex // guards buf
+	buf bytes.Buffer
+}
+
+func (b *logBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.Write(p)
+}
+
+func (b *logBuffer) has(text string) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return strings.Contains(b.buf.String(), text)
+}
+
+// Sessions of a server whose id is 128 or more have negative ids. The log writes them as Java does, without a sign.
+func TestSessionIDsInLog(t *testing.T) {
+	o := testOptions(t, t.TempDir())
+	o.ServerID = 200
+	var log logBuffer
+	s, err := Start(o, slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug})))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { stopServer(t, s) })
+	resp, err := dialRaw(t, s).NewSession(400 * time.Millisecond)
+	if err != nil || resp.SessionID >= 0 {
+		t.Fatalf("%+v, %v; want a negative id", resp, err)
+	}
+	id := fmt.Sprintf("0x%x", uint64(resp.SessionID))
+	again := func(zxid proto.Zxid, password []byte) {
+		t.Helper()
+		// The server hangs up in some of the cases, without a word.
+		_, _ = dialRaw(t, s).Handshake(proto.ConnectRequest{TimeoutMs: 400, SessionID: resp.SessionID, Password: password, LastZxidSeen: zxid})
+	}
+	again(0, make([]byte, 16))
+	again(1<<40, resp.Password[:])
+	for _, want := range []string{
+		"Incorrect password from", "for session " + id, "Refusing session(" + id + ")", "Expiring session " + id + ", timeout of 400ms exceeded",
+	} {
+		waitFor(t, func() bool { return log.has(want) })
+	}
+	again(0, resp.Password[:])
+	waitFor(t, func() bool { return log.has("Invalid session " + id) })
+	if log.has("0x-") {
+		t.Error("an id is written with a sign")
+	}
+}
 
 func newTestTracker() *sessionTracker { return newSessionTracker(100, 0, 1, 1000) }
 

@@ -164,7 +164,7 @@ func (r *replica) reattach(q *request) {
 	s.figures.Counter("connection_revalidate_count").Add(1)
 	known := r.sessions.sessions[q.session]
 	if known == nil || known.closing || !known.durable {
-		s.log.Info(fmt.Sprintf("Invalid session 0x%x for client /%s, probably expired", q.session, q.conn.np.RemoteAddr()))
+		s.log.Info(fmt.Sprintf("Invalid session %s for client /%s, probably expired", hexID(q.session), q.conn.np.RemoteAddr()))
 		r.finishAttach(q.conn, q.conn.expiredResponse)
 		return
 	}

@@ -324,7 +324,7 @@ func (r *replica) dump() []byte {
 		if c.session == 0 {
 			timeout = s.opts.SessionlessTimeoutMs
 		}
-		add(r.sessions.bucket(c.lastHeardMs.Load()+timeout), fmt.Sprintf("ip: /%s sessionId: 0x%x", c.np.RemoteAddr(), c.session))
+		add(r.sessions.bucket(c.lastHeardMs.Load()+timeout), fmt.Sprintf("ip: /%s sessionId: %s", c.np.RemoteAddr(), hexID(c.session)))
 	})
 	return fourlw.AppendDump(nil, sessions, s.ephemerals(), take())
 }
