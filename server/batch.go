@@ -19,6 +19,7 @@ type request struct {
 	receivedNs int64
 	body       []byte // a copy, of one that waits in an ensemble
 	audit      *auditRecord
+	code       proto.ErrCode // not OK: what an error is answered with, whatever the leader calls it
 }
 
 type requestKind uint8

@@ -33,6 +33,7 @@ type clientConn struct {
 	// handshake remembers what the connect response needs.
 	handshake struct {
 		hasReadOnly bool
+		readOnly    bool // the client is content with a server in read-only mode
 		timeoutMs   int32
 	}
 	timeoutMs  int32
@@ -252,7 +253,7 @@ func (c *clientConn) replied(xid int32, op proto.OpCode, zxid proto.Zxid, receiv
 
 // expiredResponse appends the connect response that tells a client that its session is gone.
 func (c *clientConn) expiredResponse() {
-	r := proto.ConnectResponse{HasReadOnly: c.handshake.hasReadOnly}
+	r := proto.ConnectResponse{ReadOnly: c.loop.srv.readOnly.Load(), HasReadOnly: c.handshake.hasReadOnly}
 	out, start := beginFrame(c.outBuffer())
 	c.out = endFrame(r.Append(out), start)
 	c.closeAfterFlush = true

@@ -51,8 +51,8 @@ func (s *Server) Closed(np netpoll.Conn, reason error) {
 	if session != 0 {
 		s.replica.post(func(r *replica) {
 			r.sessions.detach(session, c)
-			if x := r.sessions.sessions[session]; x != nil && x.conn == nil && !r.leads() {
-				// A learner only keeps the sessions that are connected here.
+			if x := r.sessions.sessions[session]; x != nil && x.conn == nil && !x.local && !r.leads() {
+				// A learner only keeps the global sessions that are connected here.
 				r.sessions.remove(session)
 			}
 		})
@@ -185,7 +185,7 @@ func (c *clientConn) request(frame []byte, b *batch, nowNs int64) bool {
 	case proto.OpCreate, proto.OpCreate2, proto.OpCreateContainer, proto.OpCreateTTL, proto.OpDelete, proto.OpSetData,
 		proto.OpSetACL, proto.OpMulti, proto.OpReconfig:
 		// A standalone server of Java's has no eager check either.
-		if s.opts.EagerACLCheck && s.replica.ens != nil {
+		if s.opts.EagerACLCheck && s.replica.ens != nil && !s.readOnly.Load() {
 			if code := prep.EagerCheck(s.engine, s.auth, op, body, c.identities, nil); code != proto.OK {
 				c.reply(xid, op, 0, code, nowNs)
 				return true

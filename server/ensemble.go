@@ -55,6 +55,7 @@ type ensemble struct {
 	durable     quorum.Zxid // last told to the machine
 	committed   quorum.Zxid // up to where the tree may be
 	serving     bool
+	readOnly    bool           // in read-only mode
 	received    *engine.Engine // a tree of the leader's that has not taken the place of ours yet
 	unlogged    []unloggedProposal
 	needSnap    bool // the next learner must not offer its own history
@@ -91,6 +92,10 @@ type EnsembleOptions struct {
 	ReconfigEnabled bool
 	LeaderServes    bool
 	ClientAddr      string // told to operators
+	// LocalSessions: clients get sessions that this server alone knows; with LocalUpgrading one that creates an
+	// ephemeral becomes global.
+	LocalSessions, LocalUpgrading bool
+	ReadOnlyMode                  bool // serve reads while there is no leader
 }
 
 // peerLink is one connection of the quorum port and what this turn wants sent on it.
@@ -115,6 +120,7 @@ func newEnsemble(r *replica, opts EnsembleOptions) (*ensemble, error) {
 	if e.epochs, err = openEpochs(opts.EpochDir, quorum.EpochOf(last)); err != nil {
 		return nil, err
 	}
+	r.sessions.localAllowed = opts.LocalSessions
 	e.writeConfigNode()
 	// The image may be of the start of an epoch, for which there is no proposal: the log tells the newest.
 	e.window = zab.NewWindow(0, opts.CommitLogCount)
@@ -170,6 +176,9 @@ func (e *ensemble) look() {
 	e.figures.looking.Add(1)
 	e.r.srv.setMode("")
 	e.r.srv.log.Info("LOOKING")
+	if e.opts.ReadOnlyMode {
+		e.r.srv.log.Info("Attempting to start ReadOnlyZooKeeperServer")
+	}
 	h := election.History{LastZxid: e.r.engine.LastZxid(), CurrentEpoch: e.epochs.current}
 	e.r.srv.log.Info(fmt.Sprintf("New election. My id = %d, proposed zxid=0x%x", e.opts.Self, h.LastZxid))
 	e.electionOut = e.election.Start(e.now(), h, e.config, nil, e.electionOut)
@@ -225,6 +234,7 @@ func (e *ensemble) doElection() {
 // takeRole becomes what the election has decided; electors have voted for this server if it leads.
 func (e *ensemble) takeRole(vote quorum.Vote, electors []quorum.ServerID) {
 	s := e.r.srv
+	e.stopReadOnly()
 	e.state = vote.State
 	e.life++
 	e.roleMs = s.nowMs()
@@ -363,6 +373,9 @@ func (e *ensemble) step(in zab.Input) {
 // tick is called at least every half tick and at the machines' deadlines.
 func (e *ensemble) tick() {
 	now := e.now()
+	if now >= e.readOnlyAt() {
+		e.startReadOnly()
+	}
 	if e.state == quorum.Looking && now >= e.election.NextDeadline() {
 		e.electionOut = e.election.Tick(now, e.electionOut)
 		e.doElection()
@@ -385,14 +398,17 @@ func (e *ensemble) tick() {
 func (e *ensemble) nextDeadline() time.Duration {
 	switch {
 	case e.state == quorum.Looking:
-		return e.election.NextDeadline()
+		return min(e.election.NextDeadline(), e.readOnlyAt())
 	case e.leader != nil:
 		return e.leader.NextDeadline()
 	case e.learner != nil:
 		return e.learner.NextDeadline()
 	}
-	return election.Never
+	return never
 }
+
+// never is a deadline that does not come.
+const never = election.Never
 
 // turn tells the machine what the log has synced.
 func (e *ensemble) turn() {

@@ -50,6 +50,7 @@ func ensembleFromConfig(c *config.Config) (*EnsembleOptions, error) {
 		EpochWaitMax: c.Ensemble.LeaderEpochWaitMax, SnapSyncsMax: c.Ensemble.ConcurrentSnapSyncsMax, DiffSyncsMax: c.Ensemble.ConcurrentDiffSyncsMax,
 		ConnectLimit: c.Sessions.TickTime * time.Duration(c.Ensemble.ConnectLimitTicks),
 		ForceSnap:    c.Ensemble.ForceSnapshotSync, LeaderServes: c.Ensemble.LeaderServes || len(members.Members) == 1,
+		LocalSessions: c.Sessions.LocalEnabled, LocalUpgrading: c.Sessions.LocalUpgradingEnabled, ReadOnlyMode: c.Sessions.ReadOnlyEnabled,
 		Election: election.Options{
 			MinNotificationInterval: c.Ensemble.NotificationIntervalMin, MaxNotificationInterval: c.Ensemble.NotificationIntervalMax,
 			ObserverDelayMax: c.Ensemble.ObserverElectionDelay,

@@ -22,10 +22,13 @@ func (e *ensemble) orderOf(c *clientConn) *connOrder {
 	return &c.order
 }
 
-// mixes tells whether a request of this kind has to wait for those on their way.
-func (o *connOrder) mixes(op proto.OpCode) bool {
-	if op == proto.OpSync {
+// mixes tells whether q has to wait for the requests of its connection that are on their way.
+func (e *ensemble) mixes(o *connOrder, q *request) bool {
+	switch {
+	case q.op == proto.OpSync:
 		return o.writes > 0
+	case q.op == proto.OpCloseSession && e.r.isLocal(q.session):
+		return o.writes > 0 || o.syncs > 0 // answered at once
 	}
 	return o.syncs > 0
 }
@@ -33,7 +36,7 @@ func (o *connOrder) mixes(op proto.OpCode) bool {
 // submit starts a request, or holds it with a copy of its body.
 func (e *ensemble) submit(a *appender, q *request, body []byte) {
 	o := e.orderOf(q.conn)
-	if len(o.held) > 0 || o.mixes(q.op) {
+	if len(o.held) > 0 || e.mixes(o, q) {
 		waiting := *q
 		waiting.body = append([]byte(nil), body...)
 		o.held = append(o.held, waiting)
@@ -49,11 +52,25 @@ func (e *ensemble) begin(a *appender, o *connOrder, q *request, body []byte) {
 		e.sync(body, q)
 		return
 	}
+	if q.op == proto.OpCloseSession && e.r.isLocal(q.session) {
+		e.r.closeLocal(q)
+		return
+	}
 	o.writes++
+	e.upgrade(a, q, body)
 	if e.leader != nil {
 		e.propose(a, q, body)
 	} else {
 		e.forward(q, body)
+	}
+}
+
+// started notes that a write or a sync of c is on its way.
+func (e *ensemble) started(c *clientConn, op proto.OpCode) {
+	if o := e.orderOf(c); op == proto.OpSync {
+		o.syncs++
+	} else {
+		o.writes++
 	}
 }
 
@@ -75,7 +92,7 @@ func (e *ensemble) resume(a *appender) {
 	for _, c := range e.resumable {
 		o := e.orderOf(c)
 		n := 0
-		for n < len(o.held) && !o.mixes(o.held[n].op) {
+		for n < len(o.held) && !e.mixes(o, &o.held[n]) {
 			q := &o.held[n]
 			e.begin(a, o, q, q.body)
 			n++

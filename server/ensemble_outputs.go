@@ -247,7 +247,7 @@ func (e *ensemble) dropClients() {
 			done++
 		}
 	}
-	done += int64(e.forwarded.len() + len(e.syncs) + e.held)
+	done += e.forwarded.clients() + int64(len(e.syncs)+e.held)
 	e.forwarded.reset()
 	e.held = 0
 	clear(e.resumable)

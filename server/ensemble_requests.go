@@ -20,7 +20,18 @@ type forwardQueue struct {
 func (q *forwardQueue) len() int        { return len(q.items) - q.head }
 func (q *forwardQueue) front() *request { return &q.items[q.head] }
 func (q *forwardQueue) push(r request)  { q.items = append(q.items, r) }
-func (q *forwardQueue) reset()          { clear(q.items); q.items, q.head = q.items[:0], 0 }
+
+// clients counts those that a client waits for, which is all but those of the server itself.
+func (q *forwardQueue) clients() (n int64) {
+	for i := q.head; i < len(q.items); i++ {
+		if q.items[i].conn != nil {
+			n++
+		}
+	}
+	return n
+}
+
+func (q *forwardQueue) reset() { clear(q.items); q.items, q.head = q.items[:0], 0 }
 
 func (q *forwardQueue) pop() {
 	q.items[q.head] = request{}
@@ -36,10 +47,15 @@ func (q *forwardQueue) pop() {
 // prepare handles a request of a local client while this server is a member of an ensemble.
 func (e *ensemble) prepare(a *appender, b *batch, q *request) {
 	switch {
+	case e.readOnly:
+		e.prepareReadOnly(q)
 	case !e.serving || !e.r.srv.serving.Load():
 		e.drop(q)
 	case q.kind == requestAttach:
 		e.attach(a, q)
+	case e.isGone(q.session):
+		e.r.srv.log.Warn("Dropping request: No session with sessionid " + hexID(q.session) + " exists, probably expired and removed")
+		e.drop(q)
 	default:
 		e.submit(a, q, b.body(q))
 	}
@@ -100,7 +116,7 @@ func (e *ensemble) claim(p *proposal, txn []byte) {
 		return
 	}
 	if q := e.forwarded.front(); q.session == h.SessionID && q.xid == h.Cxid {
-		p.conn, p.xid, p.op, p.receivedNs, p.audit = q.conn, q.xid, q.op, q.receivedNs, q.audit
+		p.conn, p.xid, p.op, p.receivedNs, p.audit, p.code = q.conn, q.xid, q.op, q.receivedNs, q.audit, q.code
 		e.forwarded.pop()
 	}
 }
@@ -109,6 +125,10 @@ func (e *ensemble) claim(p *proposal, txn []byte) {
 func (e *ensemble) attach(a *appender, q *request) {
 	r, s := e.r, e.r.srv
 	nowMs := s.nowMs()
+	if q.session == 0 && e.opts.LocalSessions {
+		r.attachLocal(q)
+		return
+	}
 	if q.session == 0 {
 		x := r.sessions.create(q.timeoutMs, q.conn, nowMs)
 		x.owner = localOwner
@@ -122,7 +142,7 @@ func (e *ensemble) attach(a *appender, q *request) {
 		e.forward(&fwd, jute.AppendInt32(nil, q.timeoutMs))
 		return
 	}
-	if e.leader != nil {
+	if e.leader != nil || r.isLocal(q.session) {
 		if x := r.sessions.sessions[q.session]; x != nil {
 			x.owner = localOwner
 		}
@@ -227,7 +247,7 @@ func (e *ensemble) remoteRequest(o *zab.Output) {
 func (e *ensemble) revalidate(o *zab.Output) {
 	e.figures.revalidated.Add(1)
 	x := e.r.sessions.sessions[o.Session]
-	ok := x != nil && !x.closing
+	ok := x != nil && !x.closing && !x.local
 	if ok {
 		x.owner = o.Server
 		if before := x.conn; before != nil {
@@ -249,13 +269,13 @@ func (e *ensemble) touch(touches quorum.Touches) {
 	}
 }
 
-// collectTouches fills touches with the sessions that were active here since the last PING.
+// collectTouches fills touches with the global sessions that were active here since the last PING.
 func (e *ensemble) collectTouches() {
 	e.touches = e.touches[:0]
 	since := e.answeredMs
 	e.answeredMs = e.r.srv.nowMs()
 	for id, x := range e.r.sessions.sessions {
-		if x.conn != nil && x.conn.lastHeardMs.Load() >= since {
+		if x.conn != nil && !x.local && x.conn.lastHeardMs.Load() >= since {
 			e.touches = quorum.AppendTouch(e.touches, quorum.Touch{SessionID: id, TimeoutMs: x.timeoutMs})
 		}
 	}

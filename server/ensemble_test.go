@@ -34,19 +34,28 @@ func newTestEnsemble(t *testing.T, voters int) *testEnsemble {
 // newTestEnsembleWith starts servers whose options change has changed.
 func newTestEnsembleWith(t *testing.T, voters int, change func(*Options)) *testEnsemble {
 	t.Helper()
+	return newTestEnsembleOf(t, voters, 0, change)
+}
+
+// newTestEnsembleOf has observers behind the voters.
+func newTestEnsembleOf(t *testing.T, voters, observers int, change func(*Options)) *testEnsemble {
+	t.Helper()
 	var members []quorum.Member
 	e := &testEnsemble{t: t, net: newMemNet(), change: change}
-	for i := range voters {
-		addr := []quorum.Addr{{Host: "127.0.0.1", Port: 2888 + i}}
-		members = append(members, quorum.Member{ID: int64(i + 1), QuorumAddrs: addr, ElectionAddrs: []quorum.Addr{{Host: "127.0.0.1", Port: 3888 + i}}})
+	for i := range voters + observers {
+		m := quorum.Member{ID: int64(i + 1), QuorumAddrs: []quorum.Addr{{Host: "127.0.0.1", Port: 2888 + i}}, ElectionAddrs: []quorum.Addr{{Host: "127.0.0.1", Port: 3888 + i}}}
+		if i >= voters {
+			m.Role = quorum.Observer
+		}
+		members = append(members, m)
 		e.dirs = append(e.dirs, t.TempDir())
 	}
 	var err error
 	if e.config, err = quorum.NewConfig(0, members, nil, nil); err != nil {
 		t.Fatal(err)
 	}
-	e.servers = make([]*Server, voters)
-	for i := range voters {
+	e.servers = make([]*Server, len(members))
+	for i := range members {
 		e.start(i)
 	}
 	return e

@@ -31,12 +31,16 @@ func (c *clientConn) connect(frame []byte, b *batch, nowNs int64) bool {
 		return false
 	}
 	s.figures.Counter("connection_request_count").Add(1)
+	if s.readOnly.Load() && !req.ReadOnly {
+		s.log.Info(fmt.Sprintf("Refusing session request for not-read-only client /%s", c.np.RemoteAddr()))
+		return false
+	}
 	if lpz := s.engine.LastZxid(); req.LastZxidSeen > lpz {
 		s.log.Info(fmt.Sprintf("Refusing session(%s) request for client /%s as it has seen zxid 0x%x our last zxid is 0x%x client must try another server",
 			hexID(req.SessionID), c.np.RemoteAddr(), req.LastZxidSeen, lpz))
 		return false
 	}
-	c.handshake.hasReadOnly = req.HasReadOnly
+	c.handshake.hasReadOnly, c.handshake.readOnly = req.HasReadOnly, req.ReadOnly
 	c.handshake.timeoutMs = min(max(req.TimeoutMs, s.opts.MinSessionTimeoutMs), s.opts.MaxSessionTimeoutMs)
 	c.state = connAttaching
 	if req.SessionID == 0 {

@@ -90,11 +90,17 @@ type PathSessions struct {
 	Sessions []proto.SessionID
 }
 
-// ExpiryBuckets gives the sessions by when they expire, soonest first, and nothing when the server
-// stops meanwhile.
+// ExpiryBuckets gives the sessions by when they expire, soonest first; nothing on a learner, whose leader knows, and
+// when the server stops meanwhile.
 func (s *Server) ExpiryBuckets() []ExpiryBucket {
 	out := make(chan []ExpiryBucket, 1)
-	s.replica.post(func(r *replica) { out <- r.sessions.expiryBuckets() })
+	s.replica.post(func(r *replica) {
+		if r.leads() {
+			out <- r.sessions.expiryBuckets()
+		} else {
+			out <- nil
+		}
+	})
 	select {
 	case list := <-out:
 		return list
@@ -108,11 +114,7 @@ func (s *Server) ExpiryBuckets() []ExpiryBucket {
 func (t *sessionTracker) expiryBuckets() (list []ExpiryBucket) {
 	at := map[int64]int{}
 	for _, x := range t.sessions {
-		heard := x.heardMs
-		if x.conn != nil {
-			heard = max(heard, x.conn.lastHeardMs.Load())
-		}
-		ms := t.bucket(heard + int64(x.timeoutMs))
+		ms := t.expiresMs(x)
 		i, ok := at[ms]
 		if !ok {
 			i = len(list)

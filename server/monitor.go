@@ -57,7 +57,7 @@ func (s *Server) Gauges() []metrics.Gauge {
 		g("uptime", float64(s.nowMs())), g("znode_count", float64(info.NodeCount)), g("watch_count", float64(watches)),
 		g("ephemerals_count", float64(ephemerals)), // Java counts the root under both of its names.
 		g("approximate_data_size", float64(dataBytes+1)),
-		g("global_sessions", float64(sessions)), g("local_sessions", 0),
+		g("global_sessions", float64(sessions)), g("local_sessions", float64(s.replica.sessions.locals.Load())),
 		g("open_file_descriptor_count", float64(open)), g("max_file_descriptor_count", float64(most)),
 		g("connection_drop_probability", 0),
 		g("last_client_response_size", float64(sum.lastResponseBytes)), g("max_client_response_size", float64(sum.maxResponseBytes)),

@@ -74,8 +74,9 @@ type proposal struct {
 	// remote: it came from the leader or from a learner; conn is found, if it is one of ours, when it is
 	// applied.
 	remote bool
-	code   proto.ErrCode
-	audit  *auditRecord // nil: not for the audit log
+	// code is what a write without slab is answered with and, if not OK, one whose transaction is an error.
+	code  proto.ErrCode
+	audit *auditRecord // nil: not for the audit log
 }
 
 // proposalQueue is a FIFO that reuses its memory.
@@ -232,15 +233,19 @@ func (r *replica) tick() {
 	if r.refusing {
 		r.wal.Retry()
 	}
-	if !r.leads() {
-		return
-	}
-	if !r.refusing && nowMs >= r.expireFromMs {
-		r.sessions.expire(nowMs, func(s *session) {
+	leads := r.leads()
+	if nowMs >= r.expireFromMs && !(leads && r.refusing) {
+		r.sessions.expire(nowMs, !leads, func(s *session) {
 			r.srv.figures.Counter("stale_sessions_expired").Add(1)
 			r.srv.log.Info(fmt.Sprintf("Expiring session %s, timeout of %dms exceeded", hexID(s.id), s.timeoutMs))
+			if s.local {
+				r.endLocal(s.id, nil)
+				return
+			}
 			r.internal = append(r.internal, internalRequest{op: proto.OpCloseSession, session: s.id})
 		})
 	}
-	r.reaper.tick(r, nowMs)
+	if leads {
+		r.reaper.tick(r, nowMs)
+	}
 }

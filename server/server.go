@@ -42,6 +42,7 @@ type Server struct {
 	throttle  connectThrottle
 
 	serving     atomic.Bool            // client requests are served
+	readOnly    atomic.Bool            // in read-only mode
 	mode        atomic.Pointer[string] // nil: standalone
 	connCount   atomic.Int64           // client connections
 	outstanding atomic.Int64           // requests at the replica

@@ -1,6 +1,8 @@
 package server
 
 import (
+	"sync/atomic"
+
 	"zabra.dev/zabra/engine/proto"
 )
 
@@ -19,12 +21,14 @@ type session struct {
 	// owner is whose connection uses the session, in an ensemble: localOwner or a learner; nil before
 	// anybody does (client protocol, section 9.4).
 	owner any
-	// durable: the createSession has been applied.
+	// durable: the createSession has been applied, or there is none.
 	durable bool
+	// local: no other server knows the session; sessionTracker.setLocal sets it.
+	local bool
 }
 
 // sessionTracker expires sessions that are not heard of. Times are server.nowMs times.
-// It belongs to the replica goroutine.
+// It belongs to the replica goroutine, but for locals.
 //
 // Requests do not touch it. Connections note when they last read something, and a session whose
 // bucket comes up is asked then, so that the cost per request is one store.
@@ -38,10 +42,16 @@ type sessionTracker struct {
 	nextID       proto.SessionID
 	// nowMs is the time of the turn, for sessions that preparation takes up.
 	nowMs int64
+	// serverID is in the high byte of the ids that this server gives.
+	serverID int64
+	// localAllowed: servers have sessions of their own, which this one does not know.
+	localAllowed bool
+	// locals counts the local sessions. Anybody may load it.
+	locals atomic.Int64
 }
 
 func newSessionTracker(tickMs, nowMs int64, serverID int64, wallMs int64) *sessionTracker {
-	t := &sessionTracker{tickMs: tickMs, sessions: map[proto.SessionID]*session{}, buckets: map[int64][]*session{}}
+	t := &sessionTracker{tickMs: tickMs, serverID: serverID, sessions: map[proto.SessionID]*session{}, buckets: map[int64][]*session{}}
 	t.nextBucketMs = t.bucket(nowMs)
 	t.nextID = firstSessionID(serverID, wallMs)
 	return t
@@ -80,6 +90,19 @@ func (t *sessionTracker) add(id proto.SessionID, timeoutMs int32, conn *clientCo
 	return s
 }
 
+// lastHeardMs is when the session was last heard of.
+func (s *session) lastHeardMs() int64 {
+	if s.conn == nil {
+		return s.heardMs
+	}
+	return max(s.heardMs, s.conn.lastHeardMs.Load())
+}
+
+// expiresMs is when the session expires if it is not heard of again.
+func (t *sessionTracker) expiresMs(s *session) int64 {
+	return t.bucket(s.lastHeardMs() + int64(s.timeoutMs))
+}
+
 func (t *sessionTracker) schedule(s *session, heardMs int64) {
 	s.bucketMs = t.bucket(heardMs + int64(s.timeoutMs))
 	t.buckets[s.bucketMs] = append(t.buckets[s.bucketMs], s)
@@ -106,24 +129,38 @@ func (t *sessionTracker) detach(id proto.SessionID, conn *clientConn) {
 	}
 }
 
-func (t *sessionTracker) remove(id proto.SessionID) { delete(t.sessions, id) }
+func (t *sessionTracker) remove(id proto.SessionID) {
+	if s := t.sessions[id]; s != nil {
+		t.setLocal(s, false)
+		delete(t.sessions, id)
+	}
+}
+
+// setLocal notes whether no other server knows s, which the tracker has.
+func (t *sessionTracker) setLocal(s *session, local bool) {
+	switch {
+	case s.local == local:
+		return
+	case local:
+		t.locals.Add(1)
+	default:
+		t.locals.Add(-1)
+	}
+	s.local = local
+}
 
 // expire calls expired for each session that has not been heard of for its timeout and marks it
-// as closing.
-func (t *sessionTracker) expire(nowMs int64, expired func(*session)) {
+// as closing. With localOnly global ones are somebody else's to expire.
+func (t *sessionTracker) expire(nowMs int64, localOnly bool, expired func(*session)) {
 	for ; t.nextBucketMs <= nowMs; t.nextBucketMs += t.tickMs {
 		waiting := t.buckets[t.nextBucketMs]
 		delete(t.buckets, t.nextBucketMs)
 		for _, s := range waiting {
-			if s.bucketMs != t.nextBucketMs || s.closing || t.sessions[s.id] != s {
+			if s.bucketMs != t.nextBucketMs || s.closing || t.sessions[s.id] != s || localOnly && !s.local {
 				continue
 			}
-			heard := s.heardMs
-			if s.conn != nil {
-				heard = max(heard, s.conn.lastHeardMs.Load())
-			}
-			if t.bucket(heard+int64(s.timeoutMs)) > t.nextBucketMs {
-				t.schedule(s, heard)
+			if t.expiresMs(s) > t.nextBucketMs {
+				t.schedule(s, s.lastHeardMs())
 				continue
 			}
 			s.closing = true
@@ -136,6 +173,8 @@ func (t *sessionTracker) expire(nowMs int64, expired func(*session)) {
 func (t *sessionTracker) Check(id proto.SessionID, owner any) proto.ErrCode {
 	s := t.sessions[id]
 	switch {
+	case s == nil && t.mayBeLocalElsewhere(id) && owner != nil:
+		return proto.OK
 	case s == nil || s.closing:
 		return proto.ErrSessionExpired
 	case owner == nil || s.owner == owner:
@@ -147,8 +186,19 @@ func (t *sessionTracker) Check(id proto.SessionID, owner any) proto.ErrCode {
 	return proto.OK
 }
 
-// CheckGlobal implements prep.Sessions: all sessions of a standalone server are global.
+// mayBeLocalElsewhere tells whether a session that is not known here can be a local one of another server.
+func (t *sessionTracker) mayBeLocalElsewhere(id proto.SessionID) bool {
+	return t.localAllowed && byte(id>>56) != byte(t.serverID)
+}
+
+// CheckGlobal implements prep.Sessions.
 func (t *sessionTracker) CheckGlobal(id proto.SessionID, owner any) proto.ErrCode {
+	switch s := t.sessions[id]; {
+	case s == nil:
+		return proto.ErrSessionExpired
+	case s.local:
+		return proto.ErrEphemeralOnLocal
+	}
 	return t.Check(id, owner)
 }
 
@@ -171,4 +221,5 @@ func (t *sessionTracker) SetClosing(id proto.SessionID) {
 func (t *sessionTracker) clear() {
 	clear(t.sessions)
 	clear(t.buckets)
+	t.locals.Store(0)
 }

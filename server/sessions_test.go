@@ -67,7 +67,7 @@ func TestSessionIDsInLog(t *testing.T) {
 func newTestTracker() *sessionTracker { return newSessionTracker(100, 0, 1, 1000) }
 
 func expiredAt(t *sessionTracker, nowMs int64) (ids []proto.SessionID) {
-	t.expire(nowMs, func(s *session) { ids = append(ids, s.id) })
+	t.expire(nowMs, false, func(s *session) { ids = append(ids, s.id) })
 	return ids
 }
 

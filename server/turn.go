@@ -171,20 +171,23 @@ func (r *replica) reattach(q *request) {
 	if before := r.sessions.attach(known, q.conn, q.timeoutMs, nowMs); before != nil {
 		before.np.Close()
 	}
-	r.finishAttach(q.conn, func() { q.conn.established(known.id, false) })
+	r.finishAttach(q.conn, func() { q.conn.established(known.id, r.readOnly()) })
 }
 
-// finishAttach answers a connect request under the gate of the connection's loop.
-func (r *replica) finishAttach(c *clientConn, answer func()) {
+// finishAttach answers a connect request under the gate of the connection's loop, and tells whether there still
+// was somebody to answer.
+func (r *replica) finishAttach(c *clientConn, answer func()) bool {
 	l := c.loop
 	l.gate.Lock()
 	c.inPipeline--
-	if c.state == connAttaching {
+	there := c.state == connAttaching
+	if there {
 		answer()
 	}
 	l.wakeIfDirty()
 	l.gate.Unlock()
 	r.srv.outstanding.Add(-1)
+	return there
 }
 
 // refuse answers a write that is not executed: at once, or behind the unfinished writes of its
@@ -204,7 +207,7 @@ func (r *replica) refuse(q *request, code proto.ErrCode) {
 		return
 	}
 	if r.ens != nil {
-		r.ens.orderOf(q.conn).writes++
+		r.ens.started(q.conn, q.op)
 	}
 	r.pending.push(p)
 }
@@ -377,6 +380,9 @@ func (r *replica) applyOne(p *proposal) {
 		c.np.Close()
 		return
 	}
+	if p.code != proto.OK && res.Err != proto.OK && p.op != proto.OpMulti {
+		res.Err = p.code
+	}
 	c.finishWrite(p.xid, p.op, p.zxid, p.receivedNs, func(dst []byte) []byte {
 		return appendWriteReply(dst, p.xid, p.op, p.zxid, res)
 	})
@@ -406,7 +412,7 @@ func (c *clientConn) finishWrite(xid int32, op proto.OpCode, zxid proto.Zxid, re
 
 func (r *replica) sessionCreated(p *proposal) {
 	if s := r.sessions.sessions[p.session]; s != nil {
-		s.durable = true
+		r.committedGlobal(s)
 	}
 	c := p.conn
 	if c == nil {

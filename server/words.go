@@ -85,6 +85,9 @@ func (s *Server) answer(word string, mask int64) []byte {
 	}
 	switch word {
 	case "isro":
+		if s.readOnly.Load() {
+			return []byte(fourlw.ReadOnly)
+		}
 		return []byte(fourlw.ReadWrite)
 	case "srvr":
 		info := s.Info()
@@ -309,14 +312,23 @@ func (r *replica) dump() []byte {
 		clear(buckets)
 		return list
 	}
-	for _, x := range r.sessions.sessions {
-		heard := x.heardMs
-		if x.conn != nil {
-			heard = max(heard, x.conn.lastHeardMs.Load())
+	sets := func(local bool) []fourlw.Bucket {
+		for _, x := range r.sessions.sessions {
+			if x.local == local {
+				add(r.sessions.expiresMs(x), hexID(x.id))
+			}
 		}
-		add(r.sessions.bucket(heard+int64(x.timeoutMs)), hexID(x.id))
+		return take()
 	}
-	sessions := take()
+	d := fourlw.Dump{HasLocal: r.ens != nil && (r.ens.opts.LocalSessions || r.ens.readOnly), Learner: !r.leads()}
+	d.Local = sets(true)
+	if d.Learner {
+		r.engine.EachSession(func(id proto.SessionID, timeoutMs int32) {
+			d.Global = append(d.Global, fourlw.SessionTimeout{ID: id, TimeoutMs: timeoutMs})
+		})
+	} else {
+		d.Sessions = sets(false)
+	}
 	s.lockGates()
 	defer s.unlockGates()
 	s.eachConn(func(c *clientConn) {
@@ -326,7 +338,8 @@ func (r *replica) dump() []byte {
 		}
 		add(r.sessions.bucket(c.lastHeardMs.Load()+timeout), fmt.Sprintf("ip: /%s sessionId: %s", c.np.RemoteAddr(), hexID(c.session)))
 	})
-	return fourlw.AppendDump(nil, sessions, s.ephemerals(), take())
+	d.Ephemerals, d.Conns = s.ephemerals(), take()
+	return fourlw.AppendDump(nil, &d)
 }
 
 // ephemerals groups the paths of ephemerals by session. The caller holds all gates.

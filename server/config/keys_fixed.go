@@ -13,7 +13,6 @@ const (
 	reasonPlug    = "it names a Java class, and this server loads none"
 	reasonSASL    = "this build does not do SASL yet"
 	reasonAlone   = "a server that stands alone speaks with no other"
-	reasonLocal   = "every session is known to the whole ensemble"
 	reasonReach   = "the addresses of a server are tried one after the other, without a probe"
 )
 
@@ -47,8 +46,8 @@ func fixedKeys() []*Key {
 		fixed("reconfigEnabled", "false", KindBool, "", func(c *Config) any { return &c.Ensemble.ReconfigEnabled }),
 		fixed("quorumListenOnAllIPs", "false", KindBool, "", func(c *Config) any { return &c.Ensemble.ListenOnAllIPs }),
 		fixed("syncEnabled", "true", KindBool, "", func(c *Config) any { return &c.Ensemble.SyncEnabled }).kept("observers always have a log and snapshots"),
-		fixed("localSessionsEnabled", "false", KindBool, "", func(c *Config) any { return &c.Sessions.LocalEnabled }).kept(reasonLocal),
-		fixed("localSessionsUpgradingEnabled", "false", KindBool, "", func(c *Config) any { return &c.Sessions.LocalUpgradingEnabled }).kept(reasonLocal),
+		fixed("localSessionsEnabled", "false", KindBool, "", func(c *Config) any { return &c.Sessions.LocalEnabled }),
+		fixed("localSessionsUpgradingEnabled", "false", KindBool, "", func(c *Config) any { return &c.Sessions.LocalUpgradingEnabled }),
 		fixed("autopurge.snapRetainCount", "3", KindInt, "snapshots", func(c *Config) any { return &c.Autopurge.SnapRetainCount }).checked(checkSnapRetainCount),
 		fixed("autopurge.purgeInterval", "0", KindDuration, "h", func(c *Config) any { return &c.Autopurge.PurgeInterval }).checked(checkPurgeInterval),
 		fixed("sslQuorum", "false", KindBool, "", func(c *Config) any { return &c.TLS.QuorumEnabled }).kept(reasonAlone),

@@ -58,8 +58,7 @@ func pipelineKeys() []*Key {
 		bareProp("znode.container.checkIntervalMs", "60000", KindDuration, "ms", func(c *Config) any { return &c.Container.CheckInterval }).checked(positive),
 		bareProp("znode.container.maxPerMinute", "10000", KindInt, "deletions", func(c *Config) any { return &c.Container.DeletionsPerMinute }).checked(positive),
 		bareProp("znode.container.maxNeverUsedIntervalMs", "0", KindDuration, "ms", func(c *Config) any { return &c.Container.NeverUsedIntervalMax }),
-		bareProp("readonlymode.enabled", "false", KindBool, "", func(c *Config) any { return &c.Sessions.ReadOnlyEnabled }).
-			kept("nothing is read without a quorum; the word isro is admitted, as it is by a Java server"),
+		bareProp("readonlymode.enabled", "false", KindBool, "", func(c *Config) any { return &c.Sessions.ReadOnlyEnabled }),
 		prop("messageTracker.Enabled", "false", KindBool, "", func(c *Config) any { return &c.Limits.MessageTrackerEnabled }).without(reasonTracker),
 		prop("messageTracker.BufferSize", "10", KindInt, "messages", func(c *Config) any { return &c.Limits.MessageTrackerBufferLen }).without(reasonTracker),
 	}

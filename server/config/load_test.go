@@ -150,7 +150,7 @@ func TestValues(t *testing.T) {
 	f("4lw.commands.whitelist=ruok , mntr,,ruok", func(c *Config) any { return c.FourLetter.Words }, []string{"ruok", "mntr", "srvr"})
 	f("4lw.commands.whitelist=stat, foo", func(c *Config) any { return c.FourLetter.Enabled("stat") }, true, `holds "foo"`)
 	f("4lw.commands.whitelist=*", func(c *Config) any { return c.FourLetter.Enabled("wchp") }, true)
-	f("readonlymode.enabled=true", func(c *Config) any { return c.FourLetter.Enabled("isro") }, true, "nothing is read without a quorum", "only as -Dreadonlymode.enabled")
+	f("readonlymode.enabled=true", func(c *Config) any { return c.FourLetter.Enabled("isro") }, true, "only as -Dreadonlymode.enabled")
 	f("metricsProvider.className="+prometheusMetricsProvider+"\nmetricsProvider.httpPort=7070", func(c *Config) any {
 		return []any{c.Metrics.Provider, c.Metrics.Properties}
 	}, []any{MetricsPrometheus, map[string]string{"httpPort": "7070"}})

@@ -254,15 +254,44 @@ func AppendGroups(dst []byte, groups []Group) []byte {
 	return append(dst, '\n')
 }
 
-// AppendDump appends the answer to dump of a leader or standalone server. ephemerals are headed by
-// session.
-func AppendDump(dst []byte, sessions []Bucket, ephemerals []Group, conns []Bucket) []byte {
+// A Dump is what the word dump tells.
+type Dump struct {
+	// Local are the sessions of the server's own, told where HasLocal says that it may have some.
+	HasLocal bool
+	Local    []Bucket
+	// Sessions are those that the server expires; a learner has a table of Global ones instead.
+	Learner  bool
+	Sessions []Bucket
+	Global   []SessionTimeout
+	// Ephemerals are headed by session.
+	Ephemerals []Group
+	Conns      []Bucket
+}
+
+// A SessionTimeout is a session with its timeout in milliseconds.
+type SessionTimeout struct {
+	ID        proto.SessionID
+	TimeoutMs int32
+}
+
+// AppendDump appends the answer to dump. It sorts the lists of d.
+func AppendDump(dst []byte, d *Dump) []byte {
 	dst = append(dst, "SessionTracker dump:\n"...)
-	dst = appendBuckets(dst, "Session", sessions)
+	if d.HasLocal {
+		dst = appendBuckets(dst, "Local Session", d.Local)
+	}
+	switch {
+	case d.Learner:
+		dst = appendTimeouts(dst, d.Global)
+	case d.HasLocal:
+		dst = appendBuckets(dst, "Global Session", d.Sessions)
+	default:
+		dst = appendBuckets(dst, "Session", d.Sessions)
+	}
 	dst = append(dst, "ephemeral nodes dump:\nSessions with Ephemerals ("...)
-	dst = strconv.AppendInt(dst, int64(len(ephemerals)), 10)
+	dst = strconv.AppendInt(dst, int64(len(d.Ephemerals)), 10)
 	dst = append(dst, "):\n"...)
-	for _, g := range ephemerals {
+	for _, g := range d.Ephemerals {
 		dst = append(dst, g.Head...)
 		dst = append(dst, ":\n"...)
 		for _, line := range g.Lines {
@@ -272,7 +301,20 @@ func AppendDump(dst []byte, sessions []Bucket, ephemerals []Group, conns []Bucke
 		}
 	}
 	dst = append(dst, "Connections dump:\n"...)
-	return appendBuckets(dst, "Connections", conns)
+	return appendBuckets(dst, "Connections", d.Conns)
+}
+
+func appendTimeouts(dst []byte, list []SessionTimeout) []byte {
+	sort.Slice(list, func(i, j int) bool { return list[i].ID < list[j].ID })
+	dst = append(dst, "Global Sessions("...)
+	dst = strconv.AppendInt(dst, int64(len(list)), 10)
+	dst = append(dst, "):\n"...)
+	for _, x := range list {
+		dst = append(appendHex(dst, x.ID), '\t')
+		dst = strconv.AppendInt(dst, int64(x.TimeoutMs), 10)
+		dst = append(dst, "ms\n"...)
+	}
+	return dst
 }
 
 // javaDate is the layout of java.util.Date.toString.

@@ -63,12 +63,7 @@ func TestDump(t *testing.T) {
 	sessions := []Bucket{{at.Add(6 * time.Second), []string{"0x300000d279f0000"}}, {at, nil}}
 	eph := []Group{{"0x300000d279f0000", []string{"/app/workers/w-0000000001"}}}
 	conns := []Bucket{{at.Add(2 * time.Second), []string{"ip: /127.0.0.1:36418 sessionId: 0x0"}}}
-	check(t, "dump", string(AppendDump(nil, sessions, eph, conns)), `SessionTracker dump:
-Session Sets (2)/(1):
-0 expire at Sat Nov 21 22:27:15 UTC 2026:
-1 expire at Sat Nov 21 22:27:21 UTC 2026:
-	0x300000d279f0000
-ephemeral nodes dump:
+	rest := `ephemeral nodes dump:
 Sessions with Ephemerals (1):
 0x300000d279f0000:
 	/app/workers/w-0000000001
@@ -76,7 +71,23 @@ Connections dump:
 Connections Sets (1)/(1):
 1 expire at Sat Nov 21 22:27:17 UTC 2026:
 	ip: /127.0.0.1:36418 sessionId: 0x0
-`)
+`
+	const sets = `Sets (2)/(1):
+0 expire at Sat Nov 21 22:27:15 UTC 2026:
+1 expire at Sat Nov 21 22:27:21 UTC 2026:
+	0x300000d279f0000
+`
+	const head = "SessionTracker dump:\n"
+	dump := func(d Dump) string {
+		d.Ephemerals, d.Conns = eph, conns
+		return string(AppendDump(nil, &d))
+	}
+	global := []SessionTimeout{{-3, 20000}, {0x300000d279f0000, 10000}}
+	const table = "Global Sessions(2):\n0xfffffffffffffffd\t20000ms\n0x300000d279f0000\t10000ms\n"
+	check(t, "dump", dump(Dump{Sessions: sessions}), head+"Session "+sets+rest)
+	check(t, "dump of a learner", dump(Dump{Learner: true, Global: global}), head+table+rest)
+	check(t, "dump with local sessions", dump(Dump{HasLocal: true, Sessions: sessions}), head+"Local Session Sets (0)/(0):\nGlobal Session "+sets+rest)
+	check(t, "dump of a learner with local sessions", dump(Dump{HasLocal: true, Local: sessions, Learner: true, Global: global}), head+"Local Session "+sets+table+rest)
 }
 
 func TestSmallAnswers(t *testing.T) {
