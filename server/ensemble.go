@@ -98,14 +98,6 @@ type EnsembleOptions struct {
 	ReadOnlyMode                  bool // serve reads while there is no leader
 }
 
-// peerLink is one connection of the quorum port and what this turn wants sent on it.
-type peerLink struct {
-	link     peerConn
-	out      []byte
-	openedMs int64 // wall clock
-	received int64 // packets
-}
-
 // machineNow is the time that the machines count in.
 func (e *ensemble) now() time.Duration { return time.Duration(e.r.srv.nowNs()) }
 

@@ -33,17 +33,6 @@ func (e *ensemble) doOutputs() {
 	}
 }
 
-// flush hands what this turn has for the link over, in one piece.
-func (l *peerLink) flush() {
-	if len(l.out) == 0 {
-		return
-	}
-	b := l.out
-	l.out = nil
-	// A link that takes no more, because its peer is stuck, closes itself and says so.
-	_ = l.link.Send(b)
-}
-
 // do does one output. It returns false when the machine has given up and the rest is void.
 func (e *ensemble) do(o *zab.Output) bool {
 	s := e.r.srv
@@ -53,7 +42,11 @@ func (e *ensemble) do(o *zab.Output) bool {
 	case zab.OutPersistCurrentEpoch:
 		s.log.Info(fmt.Sprintf("Set the current epoch to %d", o.Epoch))
 		e.must(e.epochs.setCurrent(o.Epoch))
-	case zab.OutSend, zab.OutSendProposals, zab.OutSendHistory, zab.OutAnswerPing:
+	case zab.OutSendProposals, zab.OutSendHistory:
+		if l := e.links[o.Link]; l != nil {
+			e.sendProposals(l, o)
+		}
+	case zab.OutSend, zab.OutAnswerPing:
 		if l := e.links[o.Link]; l != nil {
 			if o.Kind == zab.OutAnswerPing {
 				e.collectTouches()

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"zabra.dev/zabra/quorum"
+	"zabra.dev/zabra/quorum/transport"
 )
 
 // memNet is a network between servers in memory, whose servers can be cut off.
@@ -280,12 +281,28 @@ func (r *sliceReader) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-func (c *memConn) Send(b []byte) error {
+func (c *memConn) Queue(b []byte) { c.other.in.write(b) }
+
+func (c *memConn) QueueShared(b []byte, ref transport.Ref) {
 	c.other.in.write(b)
-	return nil
+	if ref != nil {
+		ref.Release()
+	}
 }
 
-func (c *memConn) SendWait(b []byte) error { return c.Send(b) }
+func (c *memConn) QueueInform(proposal []byte, ref transport.Ref) {
+	head, rest := quorum.InformOf(proposal)
+	c.other.in.write(head)
+	c.QueueShared(rest, ref)
+}
+
+func (c *memConn) Flush()        {}
+func (c *memConn) SetShared(int) {}
+
+func (c *memConn) SendWait(b []byte) error {
+	c.Queue(b)
+	return nil
+}
 
 func (c *memConn) Close(reason error) {
 	c.once.Do(func() {

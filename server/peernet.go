@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"zabra.dev/zabra/quorum"
+	"zabra.dev/zabra/quorum/transport"
 )
 
 // peerNetwork is what an ensemble needs of the network between servers; quorum/transport is it in
@@ -37,8 +38,18 @@ type peerConn interface {
 	// Start begins to read. packets lends packets until return, and reading waits for it; closed comes once,
 	// last.
 	Start(packets func([]quorum.Packet), closed func(error))
-	// Send takes b and never blocks: a peer that is stuck loses its connection. SendWait blocks instead.
-	Send(b []byte) error
+	// Queue borrows b until return. QueueShared takes ref, which may be nil and keeps b alive, and gives it back when
+	// b, which nobody may change any more, is written or never will be; QueueInform is the same for the INFORM of
+	// the transaction in proposal. What is queued goes out with the next Flush, in one write. None of these ever
+	// blocks: a peer that is stuck loses its connection, and then they do nothing.
+	Queue(b []byte)
+	QueueShared(b []byte, ref transport.Ref)
+	QueueInform(proposal []byte, ref transport.Ref)
+	Flush()
+	// SetShared tells how many bytes of what may be queued are in memory anyway: so much more may wait before
+	// the peer counts as stuck.
+	SetShared(bytes int)
+	// SendWait takes b, queues and flushes it, and blocks while much waits already.
 	SendWait(b []byte) error
 	// ReceiveTree hands what follows a SNAP packet to f as a stream, which gives back what it read too much.
 	// SNAP is always the last of the packets of a callback: nothing is read behind it before this call,

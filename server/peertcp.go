@@ -140,10 +140,16 @@ func (c *tcpConn) Start(packets func([]quorum.Packet), closed func(error)) {
 	c.link.Start(c)
 }
 
-func (c *tcpConn) Send(b []byte) error     { return c.link.Send(b) }
-func (c *tcpConn) SendWait(b []byte) error { return c.link.SendWait(b) }
-func (c *tcpConn) Close(reason error)      { c.link.Shutdown(reason) }
-func (c *tcpConn) RemoteAddr() string      { return c.link.RemoteAddr() }
+// A link that takes no more closes itself and says so by Closed: what these return tells nothing new.
+
+func (c *tcpConn) Queue(b []byte)                          { _ = c.link.QueueCopy(b) }
+func (c *tcpConn) QueueShared(b []byte, ref transport.Ref) { _ = c.link.QueueBytes(b, ref) }
+func (c *tcpConn) QueueInform(p []byte, ref transport.Ref) { _ = c.link.QueueInform(p, ref) }
+func (c *tcpConn) Flush()                                  { c.link.Flush() }
+func (c *tcpConn) SetShared(bytes int)                     { c.link.SetShared(bytes) }
+func (c *tcpConn) SendWait(b []byte) error                 { return c.link.SendWait(b) }
+func (c *tcpConn) Close(reason error)                      { c.link.Shutdown(reason) }
+func (c *tcpConn) RemoteAddr() string                      { return c.link.RemoteAddr() }
 
 func (c *tcpConn) ReceiveTree(f func(io.Reader) ([]byte, error)) error {
 	// The stream ends behind the signature, so nothing is read too much.

@@ -30,8 +30,8 @@ type LinkOptions struct {
 	// Learner: the peer is a leader, and a tree follows its SNAP packets.
 	Learner bool
 	Limits  quorum.Limits
-	// QueueMaxBytes bounds what may wait to be sent; beyond it the link is closed. It has to hold what
-	// is proposed while a snapshot is streamed. Default 64 MiB.
+	// QueueMaxBytes bounds what may wait to be sent, besides what SetShared tells; beyond it the link is
+	// closed. Default 64 MiB.
 	QueueMaxBytes int
 	// ReadTimeout ends the link when nothing comes for so long. Default: no end.
 	ReadTimeout time.Duration
@@ -67,6 +67,7 @@ type Link struct {
 		queue      queue
 		flushed    bool  // the queue is to be written
 		bytes      int   // queued or being written
+		shared     int   // of SetShared
 		reason     error // not nil once the link is to end
 		started    bool
 		over       bool // stopped before it was started
@@ -233,6 +234,14 @@ func (l *Link) armDeadline() {
 	}
 	// It fails when the connection is closed, which the read behind it reports.
 	_ = l.conn.SetReadDeadline(t)
+}
+
+// SetShared tells that n bytes of what may be queued are in memory whether they are queued here or not: so many more
+// than QueueMaxBytes may wait.
+func (l *Link) SetShared(n int) {
+	l.mu.Lock()
+	l.mu.shared = n
+	l.mu.Unlock()
 }
 
 // QueuedBytes returns how much waits to be sent.

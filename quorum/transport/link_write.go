@@ -72,7 +72,7 @@ func (q *queue) reset() {
 
 // admitLocked counts n more bytes in, and reports whether they may be queued.
 func (l *Link) admitLocked(n int) bool {
-	if l.mu.reason != nil || l.mu.bytes+n > l.opts.QueueMaxBytes {
+	if l.mu.reason != nil || l.mu.bytes+n > l.opts.QueueMaxBytes+l.mu.shared {
 		return false
 	}
 	l.mu.bytes += n
@@ -101,23 +101,29 @@ func (l *Link) QueuePacket(t quorum.PacketType, z quorum.Zxid, data []byte) erro
 	return nil
 }
 
+// QueueCopy queues whole packets; it borrows b until return.
+func (l *Link) QueueCopy(b []byte) error {
+	l.mu.Lock()
+	ok := l.admitLocked(len(b))
+	if ok {
+		copy(l.mu.queue.copy(len(b)), b)
+	}
+	l.mu.Unlock()
+	if !ok {
+		return l.refuse()
+	}
+	return nil
+}
+
 // QueueBytes queues whole packets, which nobody may change any more. It takes ref, which may be nil, and
 // releases it when b is written, or never will be.
 func (l *Link) QueueBytes(b []byte, ref Ref) error {
 	if len(b) <= copyMaxBytes {
-		l.mu.Lock()
-		ok := l.admitLocked(len(b))
-		if ok {
-			copy(l.mu.queue.copy(len(b)), b)
-		}
-		l.mu.Unlock()
+		err := l.QueueCopy(b)
 		if ref != nil {
 			ref.Release()
 		}
-		if !ok {
-			return l.refuse()
-		}
-		return nil
+		return err
 	}
 	l.mu.Lock()
 	if !l.admitLocked(len(b)) {
@@ -145,8 +151,16 @@ func (l *Link) QueueInform(proposal []byte, ref Ref) error {
 		return l.refuse()
 	}
 	copy(l.mu.queue.copy(len(head)), head)
-	l.mu.queue.segments = append(l.mu.queue.segments, segment{b: rest, ref: ref})
+	if len(rest) > copyMaxBytes {
+		l.mu.queue.segments = append(l.mu.queue.segments, segment{b: rest, ref: ref})
+		l.mu.Unlock()
+		return nil
+	}
+	copy(l.mu.queue.copy(len(rest)), rest)
 	l.mu.Unlock()
+	if ref != nil {
+		ref.Release()
+	}
 	return nil
 }
 

@@ -30,6 +30,7 @@ type Window struct {
 	head int     // of the oldest
 	n    int
 	base quorum.Zxid // the zxid before the oldest entry
+	size int         // bytes of all packets
 	keep int         // committed entries that Trim leaves
 	last quorum.Zxid // newest zxid, or base
 }
@@ -42,6 +43,9 @@ func NewWindow(base quorum.Zxid, commitLogCount int) *Window {
 
 // Len returns the number of entries.
 func (w *Window) Len() int { return w.n }
+
+// Bytes returns how much all packets are.
+func (w *Window) Bytes() int { return w.size }
 
 // At lends entry i, 0 <= i < Len, oldest first, until the window changes.
 func (w *Window) At(i int) *Entry {
@@ -82,6 +86,7 @@ func (w *Window) Append(z quorum.Zxid, packet []byte, ref Ref) {
 	}
 	w.ring[(w.head+w.n)&(len(w.ring)-1)] = Entry{Zxid: z, Packet: packet, Ref: ref}
 	w.n++
+	w.size += len(packet)
 	w.last = z
 }
 
@@ -127,6 +132,7 @@ func (w *Window) Reset(base quorum.Zxid) {
 }
 
 func (w *Window) release(e *Entry) {
+	w.size -= len(e.Packet)
 	if e.Ref != nil {
 		e.Ref.Release()
 	}
