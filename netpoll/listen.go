@@ -71,7 +71,7 @@ func (s *Server) acceptLoop(ln net.Listener, o *Listener) {
 	for {
 		nc, err := ln.Accept()
 		if err != nil {
-			if s.isStopping() {
+			if s.isStopping() || errors.Is(err, net.ErrClosed) {
 				return
 			}
 			// EMFILE, ENFILE, ENOBUFS, ENOMEM pass; so this is no reason to end.

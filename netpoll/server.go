@@ -8,6 +8,7 @@ import (
 	"net"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 )
 
@@ -38,7 +39,9 @@ type Server struct {
 	virtual  bool // in-memory: no timers
 	connsMax int
 
-	driver    driver
+	driver driver
+	// mu guards listeners, and Rebind against Stop.
+	mu        sync.Mutex
 	listeners []net.Listener
 	// acceptors are the goroutines that accept and those that read stream connections.
 	acceptors, readers sync.WaitGroup
@@ -106,11 +109,55 @@ func Start(opts Options, h Handler) (*Server, error) {
 		return nil, errors.Join(err, s.closeListeners())
 	}
 	for i, ln := range s.listeners {
-		for range acceptorsPerListener {
-			s.acceptors.Go(func() { s.acceptLoop(ln, &s.opts.Listeners[i]) })
-		}
+		s.accept(i, ln)
 	}
 	return s, nil
+}
+
+// accept begins to accept on ln, the i-th listener.
+func (s *Server) accept(i int, ln net.Listener) {
+	for range acceptorsPerListener {
+		s.acceptors.Go(func() { s.acceptLoop(ln, &s.opts.Listeners[i]) })
+	}
+}
+
+// Rebind moves the i-th listener to another address. Connections that it has accepted stay. With an error, which names
+// the address, it listens where it did before, unless the old address could not be had again: the error says so
+// then. It may block for a name to be resolved, and may be called from any goroutine. Source:
+// ServerCnxnFactory.reconfigure.
+func (s *Server) Rebind(i int, address string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.isStopping() {
+		return fmt.Errorf("netpoll: cannot listen on %s: %w", address, net.ErrClosed)
+	}
+	o := s.opts.Listeners[i]
+	o.Address = address
+	old := s.listeners[i]
+	ln, err := listen(o, s.opts.TCPKeepAlive)
+	if errors.Is(err, syscall.EADDRINUSE) {
+		// It may be the old listener that is in the way: of the wildcard and one address with the same port.
+		if err := old.Close(); err != nil {
+			return fmt.Errorf("netpoll: closing the listener on %s: %w", old.Addr(), err)
+		}
+		if ln, err = listen(o, s.opts.TCPKeepAlive); err != nil {
+			o.Address = old.Addr().String()
+			again, lost := listen(o, s.opts.TCPKeepAlive)
+			if lost != nil {
+				return errors.Join(err, lost)
+			}
+			s.listeners[i] = again
+			s.accept(i, again)
+			return err
+		}
+	} else if err != nil {
+		return err
+	} else if err := old.Close(); err != nil {
+		return errors.Join(fmt.Errorf("netpoll: closing the listener on %s: %w", old.Addr(), err), ln.Close())
+	}
+	s.listeners[i] = ln
+	s.accept(i, ln)
+	return nil
 }
 
 func newServer(opts Options, h Handler) (*Server, error) {
@@ -148,7 +195,11 @@ func (s *Server) Loops() []Loop {
 }
 
 // Addr is the address of the i-th listener, with the port the system chose.
-func (s *Server) Addr(i int) net.Addr { return s.listeners[i].Addr() }
+func (s *Server) Addr(i int) net.Addr {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.listeners[i].Addr()
+}
 
 // Stats may be called from any goroutine.
 func (s *Server) Stats() Stats {
@@ -220,6 +271,8 @@ func (s *Server) awaitIdle(ctx context.Context) error {
 }
 
 func (s *Server) closeListeners() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	var errs []error
 	for _, ln := range s.listeners {
 		if err := ln.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
