@@ -149,10 +149,16 @@ func (l *Learner) activate(config *quorum.Config, designated quorum.ServerID, z 
 		return
 	}
 	l.apply(out)
+	moved := designated != quorum.NoServer && designated != l.opts.Leader
+	if designated == quorum.NoServer && !config.SameMembers(l.config) {
+		// At UPTODATE nobody is named, though a leader that completed the reconfig of an earlier one may not
+		// be the one to lead from then on: an election has to find out who is.
+		_, stays := quorum.DesignatedLeader(l.config, config, l.opts.Leader, func(quorum.ServerID) quorum.Zxid { return 0 })
+		moved = !stays
+	}
 	l.config = config
 	o := out.add(OutActivateConfig)
 	o.Config, o.Server, o.Zxid = config, designated, z
-	moved := designated != quorum.NoServer && designated != l.opts.Leader
 	if role := config.RoleOf(l.opts.Self); moved || role != l.opts.Role {
 		l.giveUp(out, fmt.Errorf("%w: now %v, leader %d", ErrReconfigured, role, designated))
 		out.List[len(out.List)-1].Server = designated

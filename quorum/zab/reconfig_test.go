@@ -221,8 +221,9 @@ func TestLearnerReconfig(t *testing.T) {
 		}{
 			{members(zx(2, 0), ids(1, 2, 3), nil), []string{"activate config 200000000", "1<ACK 200000000", "serve 2"}},
 			{members(zx(2, 0), ids(1, 3), ids(2)), []string{"activate config 200000000", "give up: reconfigured"}},
-			{members(0, ids(1, 3), ids(2)), []string{"1<ACK 200000000", "serve 2"}},        // not newer
-			{members(zx(2, 1), ids(1, 3), ids(2)), []string{"1<ACK 200000000", "serve 2"}}, // pending
+			{members(zx(2, 0), ids(2, 3), ids(1)), []string{"activate config 200000000", "give up: reconfigured"}}, // not its leader's any more
+			{members(0, ids(1, 3), ids(2)), []string{"1<ACK 200000000", "serve 2"}},                                // not newer
+			{members(zx(2, 1), ids(1, 3), ids(2)), []string{"1<ACK 200000000", "serve 2"}},                         // pending
 		} {
 			r := newLearnerRig(t, 3, enabled)
 			r.hello()
