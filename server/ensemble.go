@@ -23,10 +23,17 @@ import (
 // it looks it serves nobody: the loss of the quorum closes all client connections before anything stale
 // could be answered (client protocol, section 11.3).
 type ensemble struct {
-	r      *replica
-	opts   EnsembleOptions
-	config *quorum.Config // committed
-	epochs *epochStore
+	r    *replica
+	opts EnsembleOptions
+	// config is the committed member list, lastSeen the last proposed one, which is newer while a reconfig is under
+	// way: config.Version <= lastSeen.Version.
+	config, lastSeen *quorum.Config
+	// prepared is the config of a reconfig that is prepared and not proposed yet; nil without one.
+	prepared *quorum.Config
+	// successor is who leads once this leader has given up, NoServer unless a reconfig said so.
+	successor  quorum.ServerID
+	clientAddr quorum.Addr // of the client port, as the member list has it; zero while it has none
+	epochs     *epochStore
 
 	election *election.Election
 	port     electionPort
@@ -74,8 +81,14 @@ type ensemble struct {
 
 // EnsembleOptions are what a member of an ensemble needs beyond Options.
 type EnsembleOptions struct {
-	Self   quorum.ServerID
-	Config *quorum.Config
+	Self quorum.ServerID
+	// Config is the committed member list, LastSeen one that was proposed and not seen committed; nil: there is none.
+	Config, LastSeen *quorum.Config
+	// ConfigPath is the zoo.cfg beside which member lists are kept (quorum protocol, section 1.6); empty: they
+	// are not.
+	ConfigPath        string
+	StandaloneEnabled bool
+	MultiAddress      bool
 	// EpochDir holds the files of the epochs.
 	EpochDir       string
 	Timing         zab.Timing
@@ -103,10 +116,16 @@ func (e *ensemble) now() time.Duration { return time.Duration(e.r.srv.nowNs()) }
 
 func newEnsemble(r *replica, opts EnsembleOptions) (*ensemble, error) {
 	e := &ensemble{
-		r: r, opts: opts, config: opts.Config, links: map[zab.LinkID]*peerLink{}, figures: newEnsembleFigures(r.srv.figures),
+		r: r, opts: opts, config: opts.Config, lastSeen: opts.Config, successor: quorum.NoServer, links: map[zab.LinkID]*peerLink{}, figures: newEnsembleFigures(r.srv.figures),
 		moves: map[proto.SessionID][]request{}, syncs: map[uint64]request{},
 	}
 	e.history.e = e
+	if opts.ReconfigEnabled && opts.LastSeen != nil && opts.LastSeen.Version > opts.Config.Version {
+		e.lastSeen = opts.LastSeen
+	}
+	if m := e.config.Member(opts.Self); m != nil {
+		e.clientAddr = m.ClientAddr
+	}
 	last := r.engine.LastZxid()
 	var err error
 	if e.epochs, err = openEpochs(opts.EpochDir, quorum.EpochOf(last)); err != nil {
@@ -133,7 +152,7 @@ var errRoleEnded = errors.New("server: this server's role has ended")
 
 // start opens the election port and begins to look for a leader.
 func (e *ensemble) start() error {
-	port, err := e.opts.Network.OpenElection(e.config, electionHandler{
+	port, err := e.opts.Network.OpenElection(e.config, e.lastSeen, electionHandler{
 		Message: func(from quorum.ServerID, n quorum.Notification) {
 			e.r.post(func(*replica) { e.receiveVote(from, n) })
 		},
@@ -173,7 +192,7 @@ func (e *ensemble) look() {
 	}
 	h := election.History{LastZxid: e.r.engine.LastZxid(), CurrentEpoch: e.epochs.current}
 	e.r.srv.log.Info(fmt.Sprintf("New election. My id = %d, proposed zxid=0x%x", e.opts.Self, h.LastZxid))
-	e.electionOut = e.election.Start(e.now(), h, e.config, nil, e.electionOut)
+	e.electionOut = e.election.Start(e.now(), h, e.config, e.lastSeen, e.electionOut)
 	e.doElection()
 }
 
@@ -201,6 +220,8 @@ func (e *ensemble) doElection() {
 		switch o.Kind {
 		case election.Send:
 			e.port.Send(o.To, &o.Notification)
+		case election.AdoptConfig:
+			e.commitConfig(o.Config)
 		case election.Decided:
 			decided = o
 		case election.PeerLooking:
@@ -227,19 +248,23 @@ func (e *ensemble) doElection() {
 func (e *ensemble) takeRole(vote quorum.Vote, electors []quorum.ServerID) {
 	s := e.r.srv
 	e.stopReadOnly()
-	e.state = vote.State
-	e.life++
-	e.roleMs = s.nowMs()
-	took := e.roleMs - e.lookedMs
+	took := s.nowMs() - e.lookedMs
 	s.figures.Summary("election_time").Add(took)
 	s.log.Info(vote.State.String())
-	if vote.State == quorum.Leading {
-		s.log.Info(fmt.Sprintf("LEADING - LEADER ELECTION TOOK - %d MS", took))
+	s.log.Info(fmt.Sprintf("%s - LEADER ELECTION TOOK - %d MS", vote.State, took))
+	e.beginRole(vote.State, vote.Leader, electors)
+}
+
+// beginRole leads, or follows leader; electors are those that are known to have voted for this server.
+func (e *ensemble) beginRole(state quorum.State, leader quorum.ServerID, electors []quorum.ServerID) {
+	e.state = state
+	e.life++
+	e.roleMs = e.r.srv.nowMs()
+	if state == quorum.Leading {
 		e.lead(electors)
 		return
 	}
-	s.log.Info(fmt.Sprintf("%s - LEADER ELECTION TOOK - %d MS", vote.State, took))
-	e.follow(vote.Leader)
+	e.follow(leader)
 }
 
 func (e *ensemble) lead(electors []quorum.ServerID) {
@@ -255,7 +280,8 @@ func (e *ensemble) lead(electors []quorum.ServerID) {
 	e.listener = l
 	last := e.r.engine.LastZxid()
 	e.leader = zab.NewLeader(zab.LeaderOptions{
-		Self: e.opts.Self, Config: e.config, AcceptedEpoch: e.epochs.accepted, CurrentEpoch: e.epochs.current,
+		Self: e.opts.Self, Config: e.config, LastSeen: e.lastSeen, ReconfigEnabled: e.opts.ReconfigEnabled,
+		AcceptedEpoch: e.epochs.accepted, CurrentEpoch: e.epochs.current,
 		LastZxid: last, DurableZxid: last, Timing: e.opts.Timing, ForceSnap: e.opts.ForceSnap, Features: quorum.AllFeatures,
 		Electors: electors, EpochWaitMax: e.opts.EpochWaitMax, SnapSyncsMax: e.opts.SnapSyncsMax, DiffSyncsMax: e.opts.DiffSyncsMax,
 	}, e.window, &e.history)
@@ -267,7 +293,10 @@ func (e *ensemble) lead(electors []quorum.ServerID) {
 func (e *ensemble) follow(leader quorum.ServerID) {
 	m := e.config.Member(leader)
 	if m == nil {
-		e.giveUp(fmt.Errorf("server: leader %d is not in the config", leader), false)
+		m = e.lastSeen.Member(leader)
+	}
+	if m == nil {
+		e.giveUp(fmt.Errorf("server: leader %d is not in the config", leader), false, quorum.NoServer)
 		return
 	}
 	last := e.r.engine.LastZxid()
@@ -276,8 +305,8 @@ func (e *ensemble) follow(leader quorum.ServerID) {
 		offered, e.needSnap = -1, false
 	}
 	e.learner = zab.NewLearner(zab.LearnerOptions{
-		Self: e.opts.Self, Leader: leader, Role: e.config.RoleOf(e.opts.Self), Config: e.config,
-		AcceptedEpoch: e.epochs.accepted, CurrentEpoch: e.epochs.current,
+		Self: e.opts.Self, Leader: leader, Role: e.config.RoleOf(e.opts.Self), Config: e.config, LastSeen: e.lastSeen,
+		ReconfigEnabled: e.opts.ReconfigEnabled, AcceptedEpoch: e.epochs.accepted, CurrentEpoch: e.epochs.current,
 		LastZxid: offered, DurableZxid: last, Timing: e.opts.Timing, Features: quorum.AllFeatures,
 	})
 	e.durable = last
@@ -293,7 +322,7 @@ func (e *ensemble) follow(leader quorum.ServerID) {
 		if err != nil {
 			e.r.post(func(*replica) {
 				if life == e.life {
-					e.giveUp(err, false)
+					e.giveUp(err, false, quorum.NoServer)
 				}
 			})
 			return

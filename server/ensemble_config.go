@@ -30,6 +30,12 @@ func ensembleFromConfig(c *config.Config) (*EnsembleOptions, error) {
 	if err != nil {
 		return nil, fmt.Errorf("server: member list: %w", err)
 	}
+	var lastSeen *quorum.Config
+	if c.Ensemble.Next != nil {
+		if lastSeen, err = quorum.ParseConfig([]byte(c.Ensemble.Next.String())); err != nil {
+			return nil, fmt.Errorf("server: member list of %s: %w", c.Path+config.NextSuffix, err)
+		}
+	}
 	if members.Member(c.Ensemble.MyID) == nil {
 		return nil, &config.Error{ExitCode: config.ExitUnexpected, Message: fmt.Sprintf("My id %d not in the peer list", c.Ensemble.MyID),
 			Key: "myid", Value: fmt.Sprint(c.Ensemble.MyID), Fix: "correct the number in " + c.Storage.MyIDPath() + ", or add the server.N line of this server"}
@@ -42,16 +48,19 @@ func ensembleFromConfig(c *config.Config) (*EnsembleOptions, error) {
 		}
 	}
 	return &EnsembleOptions{
-		Self: c.Ensemble.MyID, Config: members, ClientAddr: clientAddr,
+		Self: c.Ensemble.MyID, Config: members, LastSeen: lastSeen, ClientAddr: clientAddr,
+		ReconfigEnabled: c.Ensemble.ReconfigEnabled, StandaloneEnabled: c.Ensemble.StandaloneEnabled,
+		MultiAddress: c.Ensemble.MultiAddressEnabled, ConfigPath: c.Path,
 		EpochDir:       filepath.Join(c.Storage.DataDir, config.ZabraDir),
 		Timing:         zab.Timing{Tick: c.Sessions.TickTime, InitLimit: c.Ensemble.InitLimitTicks, SyncLimit: c.Ensemble.SyncLimitTicks},
 		CommitLogCount: c.Storage.CommitLogCount, SnapSizeFactor: c.Storage.SnapshotSizeFactor,
-		Network:      &tcpNetwork{self: c.Ensemble.MyID, members: members, cfg: c},
+		Network:      &tcpNetwork{self: c.Ensemble.MyID, cfg: c},
 		EpochWaitMax: c.Ensemble.LeaderEpochWaitMax, SnapSyncsMax: c.Ensemble.ConcurrentSnapSyncsMax, DiffSyncsMax: c.Ensemble.ConcurrentDiffSyncsMax,
 		ConnectLimit: c.Sessions.TickTime * time.Duration(c.Ensemble.ConnectLimitTicks),
 		ForceSnap:    c.Ensemble.ForceSnapshotSync, LeaderServes: c.Ensemble.LeaderServes || len(members.Members) == 1,
 		LocalSessions: c.Sessions.LocalEnabled, LocalUpgrading: c.Sessions.LocalUpgradingEnabled, ReadOnlyMode: c.Sessions.ReadOnlyEnabled,
 		Election: election.Options{
+			ReconfigEnabled:         c.Ensemble.ReconfigEnabled,
 			MinNotificationInterval: c.Ensemble.NotificationIntervalMin, MaxNotificationInterval: c.Ensemble.NotificationIntervalMax,
 			ObserverDelayMax: c.Ensemble.ObserverElectionDelay,
 		},

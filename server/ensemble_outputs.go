@@ -89,7 +89,7 @@ func (e *ensemble) do(o *zab.Output) bool {
 	case zab.OutServe:
 		e.serve(o.Epoch)
 	case zab.OutGiveUp:
-		e.giveUp(o.Reason, o.NeedSnap)
+		e.giveUp(o.Reason, o.NeedSnap, o.Server)
 		return false
 	case zab.OutSyncDone:
 		e.syncDone(o.Token)
@@ -107,8 +107,10 @@ func (e *ensemble) do(o *zab.Output) bool {
 			// It cannot follow in this epoch. The next one is higher.
 			e.step(zab.Input{Kind: zab.InResign, Err: o.Reason})
 		}
-	case zab.OutSaveConfig, zab.OutActivateConfig:
-		s.log.Info("Dynamic reconfig is disabled, we don't store the last seen config.")
+	case zab.OutSaveConfig:
+		e.saveConfig(o.Config)
+	case zab.OutActivateConfig:
+		e.activateConfig(o.Config, o.Server)
 	default:
 		panic(fmt.Sprintf("server: output %d of the machine", o.Kind))
 	}
@@ -202,10 +204,15 @@ func (e *ensemble) serve(epoch quorum.Epoch) {
 }
 
 // giveUp ends this server's role: clients and peers are let go, what is in the log comes into the tree, so
-// that log and tree are one history, and the search for a leader begins.
-func (e *ensemble) giveUp(reason error, needSnap bool) {
+// that log and tree are one history, and the search for a leader begins, unless a reconfig has said who leads now:
+// next, if it is not NoServer.
+func (e *ensemble) giveUp(reason error, needSnap bool, next quorum.ServerID) {
 	r, s := e.r, e.r.srv
-	if errors.Is(reason, zab.ErrResigned) {
+	if e.leader != nil {
+		next = e.successor
+	}
+	e.successor, e.prepared = quorum.NoServer, nil
+	if errors.Is(reason, zab.ErrResigned) || next != quorum.NoServer {
 		s.log.Info("shutdown", "err", reason)
 	} else {
 		s.log.Warn("PeerState set to LOOKING", "err", reason)
@@ -227,6 +234,10 @@ func (e *ensemble) giveUp(reason error, needSnap bool) {
 	r.sessions.clear()
 	e.durable = r.wal.DurableZxid()
 	e.out.Reset()
+	if next != quorum.NoServer {
+		e.succeed(next)
+		return
+	}
 	e.look()
 }
 
@@ -253,10 +264,19 @@ func (e *ensemble) dropClients() {
 	s.outstanding.Add(-done)
 	s.lockGates()
 	s.eachConn(func(c *clientConn) {
-		if c.state != connNew {
-			c.state = connClosing
-			c.np.Close()
+		if c.state == connNew {
+			return
 		}
+		c.state = connClosing
+		if len(c.out) == 0 {
+			c.np.Close()
+			return
+		}
+		// What was answered goes out first: a client that has had this server's role changed by a reconfig shall know
+		// that it worked.
+		c.queue = requestQueue{}
+		c.closeAfterFlush = true
+		c.markDirty()
 	})
 	s.unlockGates()
 }

@@ -95,7 +95,11 @@ func (e *ensemble) proposed(s *slab) {
 	e.proposals = e.proposals[:0]
 	for i := range s.batch.Records {
 		s.refs.Add(1)
-		e.proposals = append(e.proposals, zab.Proposal{Zxid: s.batch.Records[i].Zxid, Packet: s.batch.Payload(i), Ref: s})
+		p := zab.Proposal{Zxid: s.batch.Records[i].Zxid, Packet: s.batch.Payload(i), Ref: s}
+		if c := e.prepared; c != nil && c.Version == p.Zxid {
+			p.Config, e.prepared = c, nil
+		}
+		e.proposals = append(e.proposals, p)
 	}
 	e.figures.noteProposals(e.proposals)
 	e.step(zab.Input{Kind: zab.InPropose, Proposals: e.proposals})

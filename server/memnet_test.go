@@ -18,12 +18,13 @@ type memNet struct {
 	listeners map[quorum.ServerID]func(peerConn)
 	conns     map[*memConn]struct{}
 	cut       map[quorum.ServerID]bool
+	mute      map[quorum.ServerID]bool
 }
 
 func newMemNet() *memNet {
 	return &memNet{
 		ports: map[quorum.ServerID]*memPort{}, listeners: map[quorum.ServerID]func(peerConn){},
-		conns: map[*memConn]struct{}{}, cut: map[quorum.ServerID]bool{},
+		conns: map[*memConn]struct{}{}, cut: map[quorum.ServerID]bool{}, mute: map[quorum.ServerID]bool{},
 	}
 }
 
@@ -46,6 +47,14 @@ func (n *memNet) setCut(id quorum.ServerID, cut bool) {
 	}
 }
 
+// setMute has what a server sends on its connections be lost, while it still hears. The connections of that time have to be
+// broken before it may be heard again.
+func (n *memNet) setMute(id quorum.ServerID, mute bool) {
+	n.mu.Lock()
+	n.mute[id] = mute
+	n.mu.Unlock()
+}
+
 type memNetOf struct {
 	net  *memNet
 	self quorum.ServerID
@@ -63,7 +72,7 @@ type memPort struct {
 	done  chan struct{}
 }
 
-func (o *memNetOf) OpenElection(_ *quorum.Config, h electionHandler) (electionPort, error) {
+func (o *memNetOf) OpenElection(_, _ *quorum.Config, h electionHandler) (electionPort, error) {
 	p := &memPort{of: o, queue: make(chan memMessage, 4096), quit: make(chan struct{}), done: make(chan struct{})}
 	o.net.mu.Lock()
 	o.net.ports[o.self] = p
@@ -97,6 +106,9 @@ func (p *memPort) Send(to quorum.ServerID, vote *quorum.Notification) {
 	default:
 	}
 }
+
+// Reconfigure has nothing to do: servers are found by their ids.
+func (p *memPort) Reconfigure(_, _ *quorum.Config, _ bool) {}
 
 func (p *memPort) Close() error {
 	p.of.net.mu.Lock()
@@ -281,10 +293,20 @@ func (r *sliceReader) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-func (c *memConn) Queue(b []byte) { c.other.in.write(b) }
+// put sends b to the other end, unless this one is mute.
+func (c *memConn) put(b []byte) {
+	c.net.mu.Lock()
+	lost := c.net.mute[c.self]
+	c.net.mu.Unlock()
+	if !lost {
+		c.other.in.write(b)
+	}
+}
+
+func (c *memConn) Queue(b []byte) { c.put(b) }
 
 func (c *memConn) QueueShared(b []byte, ref transport.Ref) {
-	c.other.in.write(b)
+	c.put(b)
 	if ref != nil {
 		ref.Release()
 	}
@@ -292,7 +314,7 @@ func (c *memConn) QueueShared(b []byte, ref transport.Ref) {
 
 func (c *memConn) QueueInform(proposal []byte, ref transport.Ref) {
 	head, rest := quorum.InformOf(proposal)
-	c.other.in.write(head)
+	c.put(head)
 	c.QueueShared(rest, ref)
 }
 

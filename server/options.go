@@ -19,7 +19,7 @@ import (
 type Options struct {
 	// DataDir holds the image of the tree, LogDir the log; both are directories of Zabra's own.
 	DataDir, LogDir string
-	// Listen are the client ports.
+	// Listen are the client ports, that of ClientPort first.
 	Listen []netpoll.Listener
 	// Ensemble makes the server a member of an ensemble; nil: it stands alone.
 	Ensemble *EnsembleOptions

@@ -12,8 +12,9 @@ import (
 // peerNetwork is what an ensemble needs of the network between servers; quorum/transport is it in
 // production, memory in tests. Callbacks come on goroutines of the network.
 type peerNetwork interface {
-	// OpenElection opens the election port of this server.
-	OpenElection(config *quorum.Config, h electionHandler) (electionPort, error)
+	// OpenElection opens the election port of this server. The configs are those that addresses are looked up in, the
+	// committed one first.
+	OpenElection(committed, lastSeen *quorum.Config, h electionHandler) (electionPort, error)
 	// ListenQuorum opens the quorum port; opened is given each connection, which does nothing before Start.
 	ListenQuorum(self quorum.Member, opened func(peerConn)) (io.Closer, error)
 	// DialQuorum connects to the leader, trying for as long as patience says.
@@ -30,6 +31,9 @@ type electionHandler struct {
 type electionPort interface {
 	// Send borrows n until return; a newer one takes the place of one that waits.
 	Send(to quorum.ServerID, n *quorum.Notification)
+	// Reconfigure replaces the configs. With restart all connections are closed and made anew, and the port moves if
+	// this server's addresses have changed.
+	Reconfigure(committed, lastSeen *quorum.Config, restart bool)
 	Close() error
 }
 

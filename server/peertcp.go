@@ -4,6 +4,8 @@ import (
 	"context"
 	"io"
 	"log/slog"
+	"slices"
+	"sync"
 	"time"
 
 	"zabra.dev/zabra/quorum"
@@ -13,24 +15,47 @@ import (
 
 // tcpNetwork is the network between servers over TCP, as Java's servers speak it.
 type tcpNetwork struct {
-	self    quorum.ServerID
-	members *quorum.Config
-	cfg     *config.Config
-	log     *slog.Logger
-	fatal   func(error)
+	self  quorum.ServerID
+	cfg   *config.Config
+	log   *slog.Logger
+	fatal func(error)
 }
 
 // OpenElection implements peerNetwork.
-func (n *tcpNetwork) OpenElection(members *quorum.Config, h electionHandler) (electionPort, error) {
-	e := &n.cfg.Ensemble
-	p := &tcpElection{wake: make(chan struct{}, 1), quit: make(chan struct{}), done: make(chan struct{})}
+func (n *tcpNetwork) OpenElection(committed, lastSeen *quorum.Config, h electionHandler) (electionPort, error) {
+	p := &tcpElection{net: n, wake: make(chan struct{}, 1), quit: make(chan struct{}), done: make(chan struct{})}
+	p.addrs = committed.Member(n.self).ElectionAddrs
+	var err error
+	if p.mu.manager, err = p.open(committed, lastSeen); err != nil {
+		return nil, err
+	}
+	go p.run(h)
+	return p, nil
+}
+
+// tcpElection passes what the connection manager has on, one event at a time.
+type tcpElection struct {
+	net   *tcpNetwork
+	addrs []quorum.Addr // this server's; of who calls Reconfigure
+	wake  chan struct{} // holds one token when there is something to drain
+	quit  chan struct{}
+	done  chan struct{} // closed when run has ended
+	mu    struct {
+		sync.Mutex // guards manager, which changes when the port moves
+		manager    *transport.CnxManager
+	}
+}
+
+func (p *tcpElection) open(committed, lastSeen *quorum.Config) (*transport.CnxManager, error) {
+	n, e := p.net, &p.net.cfg.Ensemble
 	attempts := e.ElectionBindRetries
 	if attempts == 0 {
 		attempts = -1
 	}
-	m, err := transport.OpenCnx(transport.CnxOptions{
-		Self: n.self, Addrs: members.Member(n.self).ElectionAddrs, ListenAllIPs: e.ListenOnAllIPs, MultiAddress: e.MultiAddressEnabled,
-		Committed: members, ConnectTimeout: e.CnxTimeout, HandshakeTimeout: e.QuorumCnxnTimeout, BindAttempts: attempts,
+	return transport.OpenCnx(transport.CnxOptions{
+		Self: n.self, Addrs: p.addrs, ListenAllIPs: e.ListenOnAllIPs, MultiAddress: e.MultiAddressEnabled,
+		Committed: committed, LastSeen: lastSeen,
+		ConnectTimeout: e.CnxTimeout, HandshakeTimeout: e.QuorumCnxnTimeout, BindAttempts: attempts,
 		Network: transport.Network{KeepAlive: e.TCPKeepAlive},
 		Wake: func() {
 			select {
@@ -44,20 +69,12 @@ func (n *tcpNetwork) OpenElection(members *quorum.Config, h electionHandler) (el
 		},
 		Log: n.log,
 	})
-	if err != nil {
-		return nil, err
-	}
-	p.manager = m
-	go p.run(h)
-	return p, nil
 }
 
-// tcpElection passes what the connection manager has on, one event at a time.
-type tcpElection struct {
-	manager *transport.CnxManager
-	wake    chan struct{} // holds one token when there is something to drain
-	quit    chan struct{}
-	done    chan struct{} // closed when run has ended
+func (p *tcpElection) manager() *transport.CnxManager {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.mu.manager
 }
 
 func (p *tcpElection) run(h electionHandler) {
@@ -69,7 +86,7 @@ func (p *tcpElection) run(h electionHandler) {
 			return
 		case <-p.wake:
 		}
-		events = p.manager.Drain(events[:0])
+		events = p.manager().Drain(events[:0])
 		for i := range events {
 			switch ev := &events[i]; ev.Kind {
 			case transport.Notified:
@@ -83,10 +100,33 @@ func (p *tcpElection) run(h electionHandler) {
 	}
 }
 
-func (p *tcpElection) Send(to quorum.ServerID, n *quorum.Notification) { p.manager.Send(to, n) }
+func (p *tcpElection) Send(to quorum.ServerID, n *quorum.Notification) { p.manager().Send(to, n) }
+
+func (p *tcpElection) Reconfigure(committed, lastSeen *quorum.Config, restart bool) {
+	m := p.manager()
+	m.SetConfigs(committed, lastSeen)
+	if !restart {
+		return
+	}
+	self := committed.Member(p.net.self)
+	if self == nil || slices.Equal(self.ElectionAddrs, p.addrs) {
+		m.Reset()
+		return
+	}
+	p.addrs = self.ElectionAddrs
+	m.Close()
+	m, err := p.open(committed, lastSeen)
+	if err != nil {
+		p.net.fatal(err)
+		return
+	}
+	p.mu.Lock()
+	p.mu.manager = m
+	p.mu.Unlock()
+}
 
 func (p *tcpElection) Close() error {
-	p.manager.Close()
+	p.manager().Close()
 	close(p.quit)
 	<-p.done
 	return nil

@@ -67,6 +67,15 @@ func appendWriteReply(dst []byte, xid int32, op proto.OpCode, zxid proto.Zxid, r
 	return endFrame(dst, start)
 }
 
+// appendReconfigReply appends the reply to a reconfig that has been applied: the new configuration, and the Stat of its
+// node (client protocol, section 3.4).
+func appendReconfigReply(dst []byte, xid int32, zxid proto.Zxid, config []byte, stat *proto.Stat) []byte {
+	dst, start := beginFrame(dst)
+	dst = proto.AppendReplyHeader(dst, xid, zxid, proto.OK)
+	dst = jute.AppendBuffer(dst, config)
+	return endFrame(stat.Append(dst), start)
+}
+
 // resultType maps the type of an operation in a multi to that of its result
 // (client protocol, section 6.2).
 func resultType(typ proto.OpCode) proto.OpCode {

@@ -57,6 +57,7 @@ type Server struct {
 	nonMTLSLocal, nonMTLSRemote atomic.Int64
 	digestLog                   []fourlw.Digest // guarded by all gates: any one to read, all to write
 	traceMask                   atomic.Int64    // of gtmk and stmk; it has no effect
+	clientPort                  atomic.Int64    // of the first listener; -1: there is none without TLS
 	answers                     sync.WaitGroup  // four-letter words being answered; loops add to it
 
 	stopReplica chan struct{}
@@ -84,6 +85,7 @@ func newServer(opts Options, log *slog.Logger) (*Server, error) {
 	}
 	s.traceMask.Store(defaultTraceMask)
 	s.countPlain = s.speaksTLS()
+	s.clientPort.Store(int64(opts.ClientPort))
 	var err error
 	if s.auth, err = s.registry(); err != nil {
 		return nil, err
@@ -129,7 +131,6 @@ func (s *Server) open() error {
 	r.engine = rec.engine
 	nowMs := s.nowMs()
 	r.sessions = newSessionTracker(s.opts.TickMs, nowMs, s.opts.ServerID, s.wallMs())
-	r.prep = prep.New(s.engine, s.auth, r.sessions, s.opts.Prep)
 	r.lastZxid = s.engine.LastZxid()
 	r.durableZxid.Store(r.lastZxid)
 	r.stages = newStageFigures(s.figures)
@@ -139,7 +140,9 @@ func (s *Server) open() error {
 	r.ckpt.trigger = snapshot.NewTrigger(int64(s.opts.SnapCount), s.opts.SnapSizeLimitBytes>>10, rand.Int64N)
 	r.reaper = newReaper(s.opts, nowMs)
 	s.replica = r
+	prepOpts := s.opts.Prep
 	if s.opts.Ensemble == nil {
+		r.prep = prep.New(s.engine, s.auth, r.sessions, prepOpts)
 		r.takeUpSessions(nowMs)
 		return nil
 	}
@@ -151,6 +154,8 @@ func (s *Server) open() error {
 	if r.ens, err = newEnsemble(r, ens); err != nil {
 		return errors.Join(err, s.closeStorage())
 	}
+	prepOpts.Reconfigurer = r.ens
+	r.prep = prep.New(s.engine, s.auth, r.sessions, prepOpts)
 	return nil
 }
 

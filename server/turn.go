@@ -252,6 +252,9 @@ func (a *appender) propose(req *prep.Request, p proposal) {
 	if code == proto.ErrQuotaExceeded {
 		r.srv.noteQuotaExceeded(req)
 	}
+	if code != proto.OK && req.Op == proto.OpReconfig && r.ens != nil {
+		r.ens.prepared = nil
+	}
 	p.len = len(s.batch.Buf) - p.off
 	s.batch.EndRecord(p.zxid)
 	s.refs.Add(1)
@@ -384,6 +387,9 @@ func (r *replica) applyOne(p *proposal) {
 		res.Err = p.code
 	}
 	c.finishWrite(p.xid, p.op, p.zxid, p.receivedNs, func(dst []byte) []byte {
+		if p.op == proto.OpReconfig && res.Err == proto.OK {
+			return appendReconfigReply(dst, p.xid, p.zxid, r.engine.Data(r.engine.ConfigNode()), &res.Stat)
+		}
 		return appendWriteReply(dst, p.xid, p.op, p.zxid, res)
 	})
 	if p.op == proto.OpCloseSession {

@@ -225,7 +225,7 @@ func (s *Server) ConfPairs() []fourlw.Pair {
 		serverID = o.Ensemble.Self
 	}
 	return []fourlw.Pair{
-		num("clientPort", int64(o.ClientPort)), num("secureClientPort", int64(o.SecureClientPort)),
+		num("clientPort", s.clientPort.Load()), num("secureClientPort", int64(o.SecureClientPort)),
 		{Key: "dataDir", Value: o.DataDir}, num("dataDirSize", dirBytes(o.DataDir)),
 		{Key: "dataLogDir", Value: o.LogDir}, num("dataLogSize", dirBytes(o.LogDir)),
 		num("tickTime", o.TickMs), num("maxClientCnxns", int64(o.CnxnsPerAddressMax)),

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
 	"sort"
@@ -208,8 +209,13 @@ func (q *Quorum) parsePair(kv Property, multiAddress bool, groupOf map[int64]int
 	return nil
 }
 
+// ErrNumber is the cause of an *Error about a text that is no number.
+var ErrNumber = errors.New("config: not a number")
+
 func numberError(text, fix string) *Error {
-	return memberError(fix, "For input string: \"%s\"", text)
+	err := memberError(fix, "For input string: \"%s\"", text)
+	err.Err = ErrNumber
+	return err
 }
 
 func parseInt64(text, fix string) (int64, *Error) {

@@ -13,14 +13,12 @@ import (
 // usedHere are the fields of honoured keys that nobody outside the package reads, because the package itself
 // acts on them.
 var usedHere = map[string]string{
-	"Storage.DataLogDir":         "WALPath",
-	"Storage.DirAutocreate":      "PrepareDirs",
-	"Ensemble.StandaloneEnabled": "IsDistributed",
-	"Ensemble.DynamicPath":       "the member list is read from there",
-	"Autopurge.PurgeInterval":    "what it asks for happens more often; see checkPurgeInterval",
-	"Metrics.ClassName":          "Metrics.Provider",
-	"Auth.SessionRequireSasl":    "EnforceSchemes",
-	"Auth.SSLProvider":           "there is one; see checkAuth",
+	"Storage.DataLogDir":      "WALPath",
+	"Storage.DirAutocreate":   "PrepareDirs",
+	"Autopurge.PurgeInterval": "what it asks for happens more often; see checkPurgeInterval",
+	"Metrics.ClassName":       "Metrics.Provider",
+	"Auth.SessionRequireSasl": "EnforceSchemes",
+	"Auth.SSLProvider":        "there is one; see checkAuth",
 }
 
 // fieldOf names the field of c that p points to, as a path from Config.

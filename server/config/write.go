@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"unicode/utf16"
 
@@ -83,23 +84,19 @@ func DynamicPathOf(path string, version uint64) string {
 	return fmt.Sprintf("%s.dynamic.%x", path, version)
 }
 
-// AppendDynamic appends the text of a dynamic configuration file: sorted lines, no version, no newline at
-// the end. Source: QuorumPeerConfig.writeDynamicConfig.
-func AppendDynamic(dst []byte, q *Quorum) []byte {
-	return append(dst, strings.Join(q.Lines(), "\n")...)
+// WriteDynamic writes a committed member list to DynamicPathOf(path, version), atomically, and returns that name.
+// lines are as of Quorum.Lines; there is no version in the text and no newline at its end.
+// Source: QuorumPeerConfig.writeDynamicConfig.
+func WriteDynamic(path string, lines []string, version uint64) (string, error) {
+	name := DynamicPathOf(path, version)
+	return name, WriteFileAtomic(name, []byte(strings.Join(lines, "\n")), 0o644)
 }
 
-// WriteDynamic writes q to DynamicPathOf(path, q.Version), atomically, and returns that name.
-func WriteDynamic(path string, q *Quorum) (string, error) {
-	name := DynamicPathOf(path, q.Version)
-	return name, WriteFileAtomic(name, AppendDynamic(nil, q), 0o644)
-}
-
-// WriteNext writes the last seen, not yet committed list q to path + NextSuffix. Unlike the dynamic file of
+// WriteNext writes the last seen, not yet committed member list to path + NextSuffix. Unlike the dynamic file of
 // a committed list it holds the version. Source: QuorumPeer.setLastSeenQuorumVerifier.
-func WriteNext(path string, q *Quorum) error {
-	lines := append(q.Lines(), fmt.Sprintf("version=%x", q.Version))
-	return WriteFileAtomic(path+NextSuffix, []byte(strings.Join(lines, "\n")), 0o644)
+func WriteNext(path string, lines []string, version uint64) error {
+	text := strings.Join(append(slices.Clone(lines), fmt.Sprintf("version=%x", version)), "\n")
+	return WriteFileAtomic(path+NextSuffix, []byte(text), 0o644)
 }
 
 // RemoveNext removes the file of WriteNext; it is no error when there is none.

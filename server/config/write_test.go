@@ -42,7 +42,7 @@ func TestReconfigFiles(t *testing.T) {
 	if got := read(t, path+".bak"); got != original {
 		t.Errorf("backup %q", got)
 	}
-	if err := WriteNext(path, q); err != nil {
+	if err := WriteNext(path, q.Lines(), q.Version); err != nil {
 		t.Fatal(err)
 	}
 	const members = "server.1=127.0.0.1:21261:21271:participant;127.0.0.1:21251\n" +
@@ -60,8 +60,7 @@ func TestReconfigFiles(t *testing.T) {
 		if version == 0x100000004 {
 			q.Members = q.Members[:2]
 		}
-		q.Version = version
-		name, err := WriteDynamic(path, q)
+		name, err := WriteDynamic(path, q.Lines(), version)
 		if err != nil {
 			t.Fatal(err)
 		}

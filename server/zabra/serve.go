@@ -83,6 +83,7 @@ func serve(cfg *config.Config, log *slog.Logger, notifier *script.Notifier) int 
 		if err := server.EnsembleFromConfig(&opts, cfg); err != nil {
 			return exitWith(log, err)
 		}
+		backupConfig(cfg, log)
 		log.Info(fmt.Sprintf("Starting quorum peer, myid=%d", cfg.Ensemble.MyID))
 	} else {
 		log.Info("Starting server")
@@ -112,6 +113,16 @@ func serve(cfg *config.Config, log *slog.Logger, notifier *script.Notifier) int 
 	signal.Stop(signals)
 	beside.stop(log)
 	return stop(s, log, code)
+}
+
+// backupConfig keeps a copy of a zoo.cfg with a member list that will move to a file of its own (quorum protocol, section 1.6).
+func backupConfig(cfg *config.Config, log *slog.Logger) {
+	if !cfg.Ensemble.ReconfigEnabled || cfg.Ensemble.DynamicPath != "" || cfg.Path == "" {
+		return
+	}
+	if err := config.BackupStatic(cfg.Path); err != nil {
+		log.Warn("No copy of the configuration file is kept, though the server will rewrite it", "err", err)
+	}
 }
 
 // stop stops the server and returns the exit code.
