@@ -52,7 +52,7 @@ func FuzzApply(f *testing.F) {
 		}
 		count, digest := e.NodeCount(), e.Digest()
 		checkpointInto(t, e, image)
-		loaded, err := loadImage(image, e.opts)
+		loaded, err := loadImage(Load(e.opts), image)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -90,7 +90,7 @@ func TestGates(t *testing.T) {
 	var digest uint64
 	finish := func(image map[string]string) {
 		lockAll(running.Finish)
-		loaded, err := loadImage(image, e.opts)
+		loaded, err := loadImage(Load(e.opts), image)
 		if err != nil {
 			t.Fatal(err)
 		}

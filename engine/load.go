@@ -18,6 +18,7 @@ const maxImageACLs = 1 << 26
 // meta record first.
 type Loader struct {
 	e       *Engine
+	foreign bool // all that is put counts as changed
 	meta    imageMeta
 	kind    byte
 	lastID  uint64
@@ -34,6 +35,14 @@ type Loader struct {
 
 // Load returns a Loader. Its options need not be those of the engine that made the image.
 func Load(opts Options) *Loader { return &Loader{e: newEmpty(opts)} }
+
+// LoadForeign is Load for the image of another server: all of it counts as changed, so that the next checkpoint
+// is whole.
+func LoadForeign(opts Options) *Loader {
+	l := Load(opts)
+	l.foreign = true
+	return l
+}
 
 // Put adds a record; key and value are borrowed until return. The error matches ErrImage.
 // After one the Loader can only be closed.
@@ -79,6 +88,9 @@ func (l *Loader) putACL(id uint64, value []byte) error {
 		l.aclGaps = append(l.aclGaps, slot)
 	}
 	t.place(slot, uint32(xxhash.Sum64(value)>>32), value)
+	if l.foreign {
+		t.touch(slot)
+	}
 	l.acls++
 	return nil
 }
@@ -89,7 +101,11 @@ func (l *Loader) putSession(id proto.SessionID, value []byte) error {
 	}
 	t := &l.e.sessions
 	ref := t.findOrAdd(id)
-	t.enter(ref, t.slab.At(ref), jute.Int32(value))
+	s := t.slab.At(ref)
+	t.enter(ref, s, jute.Int32(value))
+	if l.foreign {
+		t.changes.add(ref, &s.tracked)
+	}
 	return nil
 }
 
@@ -142,6 +158,9 @@ func (l *Loader) putNode(id uint64, value []byte) error {
 		e.acls.slab.At(m.acl).users++
 	}
 	ref := e.newNode(id, l.parent, m.name, path, m.data, m.acl, &m.stat)
+	if l.foreign {
+		e.nodeChanges.add(uint32(ref), &e.nodes.At(uint32(ref)).tracked)
+	}
 	l.ids.insert(idHash(id), uint32(ref))
 	l.setBuiltIn(ref, path)
 	return nil
@@ -164,7 +183,7 @@ func (l *Loader) setBuiltIn(ref NodeRef, path []byte) {
 }
 
 // Finish checks that the image was whole and returns its state, of which nothing counts as
-// changed. The Loader must not be used afterwards; on error its memory has been given back.
+// changed unless the image is foreign. The Loader must not be used afterwards; on error its memory has been given back.
 func (l *Loader) Finish() (*Engine, error) {
 	e := l.e
 	e.lastZxid, e.lastNodeID = l.meta.lastZxid, l.meta.lastNodeID

@@ -273,19 +273,49 @@ func (w *world) step(max int) (done bool) {
 func (w *world) finish() *Engine {
 	w.checkpoint.Finish()
 	w.checkpoint, w.image = nil, w.next
-	e, err := loadImage(w.image, w.opts)
+	e, err := loadImage(Load(w.opts), w.image)
 	if err != nil {
 		w.t.Fatal(err)
 	}
 	w.want.compare(w.t, e)
+	if w.rng.IntN(4) == 0 {
+		w.foreign()
+	}
 	if e.DirtyCount() != 0 {
 		w.t.Fatalf("%d records are dirty after a load", e.DirtyCount())
 	}
 	return e
 }
 
-func loadImage(image map[string]string, opts Options) (*Engine, error) {
-	l := Load(opts)
+// foreign loads the image as that of another server: the next checkpoint is all of it.
+func (w *world) foreign() {
+	e, err := loadImage(LoadForeign(w.opts), w.image)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	defer e.Close()
+	c, err := e.StartCheckpoint()
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	image := map[string]string{}
+	for done := false; !done; {
+		if done, err = c.Next(100, func(key, value []byte) error {
+			if value != nil {
+				image[string(key)] = string(value)
+			}
+			return nil
+		}); err != nil {
+			w.t.Fatal(err)
+		}
+	}
+	c.Finish()
+	if !maps.Equal(image, w.image) {
+		w.t.Fatalf("a checkpoint of the image of another server has %d records, the image %d", len(image), len(w.image))
+	}
+}
+
+func loadImage(l *Loader, image map[string]string) (*Engine, error) {
 	for _, key := range slices.Sorted(maps.Keys(image)) {
 		if err := l.Put([]byte(key), []byte(image[key])); err != nil {
 			l.Close()
