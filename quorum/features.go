@@ -17,10 +17,13 @@ const (
 	FeatureCumulativeAck Features = 1 << iota
 	// FeatureCumulativeCommit: a COMMIT with zxid z commits every proposal up to z.
 	FeatureCumulativeCommit
+	// FeatureImage: a SNAP may carry the records of an image in blocks (ImageScanner), in place of
+	// Java's tree.
+	FeatureImage
 )
 
 // AllFeatures is what this code can do.
-const AllFeatures = FeatureCumulativeAck | FeatureCumulativeCommit
+const AllFeatures = FeatureCumulativeAck | FeatureCumulativeCommit | FeatureImage
 
 // Has reports whether all of want are in f.
 func (f Features) Has(want Features) bool { return f&want == want }

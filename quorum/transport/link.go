@@ -83,6 +83,7 @@ type Link struct {
 	carry []byte      // read, not decoded
 	free  chan *Batch // released, nil for those that are not made yet
 	trees chan *treeReader
+	image bool // the last SNAP said that an image's records follow
 }
 
 // NewLink makes a link of a connection, which it takes. Nothing is read or written before Start.

@@ -104,7 +104,9 @@ func (l *Link) fill(b *Batch) (snap bool, err error) {
 			}
 			used += n
 			b.Packets = append(b.Packets, p)
-			snap = l.opts.Learner && p.Type == quorum.PacketSnap
+			if snap = l.opts.Learner && p.Type == quorum.PacketSnap; snap {
+				l.image = string(p.Data) == quorum.ImageMarker
+			}
 		}
 		if len(b.Packets) > 0 {
 			l.carry = append(l.carry, b.buf[used:]...)
@@ -162,7 +164,12 @@ func (l *Link) ReceiveTree(f func(io.Reader) error) error {
 
 // offerTree waits until somebody has received the tree.
 func (l *Link) offerTree() error {
-	t := &treeReader{l: l, result: make(chan error, 1), scan: quorum.SnapScanner{StringMaxBytes: l.opts.Limits.DataMaxBytes}}
+	t := &treeReader{l: l, result: make(chan error, 1)}
+	if l.image {
+		t.scan = new(quorum.ImageScanner)
+	} else {
+		t.scan = &quorum.SnapScanner{StringMaxBytes: l.opts.Limits.DataMaxBytes}
+	}
 	select {
 	case l.trees <- t:
 	case <-l.stopping:
@@ -171,11 +178,17 @@ func (l *Link) offerTree() error {
 	return <-t.result
 }
 
+// A treeScanner finds the end of a tree.
+type treeScanner interface {
+	Scan(b []byte) (n int, err error)
+	Done() bool
+}
+
 // treeReader reads the tree behind a SNAP packet, and its signature. The link's reader waits meanwhile, so that
 // carry and the connection are its own.
 type treeReader struct {
 	l      *Link
-	scan   quorum.SnapScanner
+	scan   treeScanner
 	result chan error // has room for the one result
 	buf    []byte     // memory for what is read
 	rest   []byte     // of carry or buf, not given out yet

@@ -145,6 +145,50 @@ func TestSnapBothWays(t *testing.T) {
 	}
 }
 
+// TestImageBehindSnap: blocks behind a SNAP that says so, in pieces, then packets again; a block that is none
+// ends the link.
+func TestImageBehindSnap(t *testing.T) {
+	noLeaks(t)
+	snap := quorum.AppendPacket(nil, quorum.PacketSnap, 9, []byte(quorum.ImageMarker))
+	var blocks []byte
+	for _, n := range []int{1, 100_000, 3} {
+		blocks = append(jute.AppendInt32(blocks, int32(n)), make([]byte, n)...)
+	}
+	blocks = append(jute.AppendInt32(blocks, 0), treeSignature...)
+	link, c, peer := linkTo(t, LinkOptions{Learner: true})
+	go func() {
+		rest := append(append(bytes.Clone(snap), blocks...), quorum.AppendPacket(nil, quorum.PacketNewLeader, 2, nil)...)
+		for len(rest) > 0 {
+			n, err := peer.Write(rest[:min(7001, len(rest))])
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			rest = rest[n:]
+		}
+	}()
+	var got []byte
+	must(t, link.ReceiveTree(func(r io.Reader) (err error) {
+		got, err = io.ReadAll(r)
+		return err
+	}))
+	if !bytes.Equal(got, blocks) {
+		t.Errorf("%d bytes, want %d", len(got), len(blocks))
+	}
+	eventually(t, "what follows", c.got(len(snap)+quorum.PacketMinBytes))
+	link.Close()
+
+	link, c, peer = linkTo(t, LinkOptions{Learner: true})
+	_, err := peer.Write(append(bytes.Clone(snap), 0xff, 0, 0, 0))
+	must(t, err)
+	if err := link.ReceiveTree(func(r io.Reader) error { _, err := io.Copy(io.Discard, r); return err }); !errors.Is(err, quorum.ErrSnapshot) {
+		t.Errorf("ReceiveTree: %v", err)
+	}
+	if err := c.reason(t); !errors.Is(err, quorum.ErrSnapshot) {
+		t.Errorf("Closed: %v", err)
+	}
+}
+
 // TestSnapFailures: a tree that is not whole ends the link, with an error for who receives it.
 func TestSnapFailures(t *testing.T) {
 	noLeaks(t)

@@ -29,7 +29,7 @@ func (l *Learner) beginSync(pkt *quorum.Packet, out *Outputs) {
 	case quorum.PacketSnap:
 		l.phase = learnerTree
 		o := out.add(OutReceiveTree)
-		o.Link, o.Zxid = l.link, pkt.Zxid
+		o.Link, o.Zxid, o.Image = l.link, pkt.Zxid, string(pkt.Data) == quorum.ImageMarker
 	default:
 		l.violation(out, "%s where DIFF, TRUNC or SNAP is due", quorum.PacketName(pkt.Type))
 	}

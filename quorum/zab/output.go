@@ -27,7 +27,8 @@ const (
 	// the last one is handed over. Leader.
 	OutStreamDiff
 	// OutStreamSnap: send SNAP with the zxid of an image, the tree, and the signature, of an
-	// image from which the log on disk goes on without a gap. Step InStreamed then. Leader.
+	// image from which the log on disk goes on without a gap. If Image, the learner also takes
+	// SNAP with quorum.ImageMarker and the image's records. Step InStreamed then. Leader.
 	OutStreamSnap
 	// OutClose: close Link, because of Reason. InLinkClosed need not follow.
 	OutClose
@@ -39,7 +40,8 @@ const (
 	OutAppend
 	// OutTruncateLog: cut everything above Zxid off log and tree, then step InTruncated. Learner.
 	OutTruncateLog
-	// OutReceiveTree: what comes from Link is a tree with Zxid, and the signature behind it;
+	// OutReceiveTree: what comes from Link is a tree with Zxid, as an image's records if Image,
+	// and the signature behind it;
 	// step InProgress meanwhile and InTreeReceived at its end. What is on disk has to stay: it may
 	// hold what was committed, and the tree alone may not. If the machine gives up before
 	// OutTakeSnapshot is done, the tree is worthless. Learner.
@@ -94,6 +96,7 @@ type Output struct {
 	OK         bool
 	NeedSnap   bool
 	Unlogged   bool
+	Image      bool
 	Type       quorum.PacketType
 	TimeoutMs  int32
 	Link       LinkID

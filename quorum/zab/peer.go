@@ -30,6 +30,7 @@ type peer struct {
 	observer   bool
 	bySnap     bool            // it is brought up to date by SNAP
 	cumulative bool            // takes cumulative COMMITs; its ACKs are taken as such anyway
+	image      bool            // takes the records of an image
 	features   quorum.Features // to be told in LEADERINFO
 	zxid       quorum.Zxid     // of its ACKEPOCH
 
@@ -111,7 +112,8 @@ func (l *Leader) learnerInfo(p *peer, pkt *quorum.Packet, out *Outputs) {
 	}
 	p.id = info.ServerID
 	p.observer = pkt.Type == quorum.PacketObserverInfo
-	p.cumulative = (info.Features & l.opts.Features).Has(quorum.FeatureCumulativeCommit)
+	shared := info.Features & l.opts.Features
+	p.cumulative, p.image = shared.Has(quorum.FeatureCumulativeCommit), shared.Has(quorum.FeatureImage)
 	p.state, p.deadline = peerWaitEpoch, 0
 	if info.Features != 0 {
 		p.features = l.opts.Features // a Java learner is told nothing
@@ -230,7 +232,7 @@ func (l *Leader) synchronise(p *peer, out *Outputs) {
 	case syncSnap:
 		p.state = peerStreaming
 		o := out.add(OutStreamSnap)
-		o.Link, o.Server = p.link, p.id
+		o.Link, o.Server, o.Image = p.link, p.id, p.image
 	case syncTrunc:
 		out.send(p.link, quorum.PacketTrunc, plan.zxid, nil)
 		l.catchUp(p, plan.from, out)
