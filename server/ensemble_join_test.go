@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"zabra.dev/zabra/quorum"
@@ -222,4 +223,48 @@ func (e *testEnsemble) snapshots() (n int64) {
 		}
 	}
 	return n
+}
+
+// A learner that gets the whole tree gets the records of an image from a leader that has them, and goes on from
+// there; also if the leader cannot serve without it.
+func TestJoinsBySnap(t *testing.T) {
+	for _, image := range []bool{true, false} {
+		t.Run(fmt.Sprintf("image=%t", image), func(t *testing.T) {
+			e := newTestEnsemble(t, 3)
+			e.fill(e.leader(), 50, "before")
+			if image {
+				for _, s := range e.servers {
+					if err := <-s.replica.ckpt.request(s.replica); err != nil {
+						t.Fatal(err)
+					}
+				}
+				e.fill(e.leader(), 5, "behind-image")
+			}
+			for i := range e.servers {
+				e.stop(i)
+			}
+			e.change = func(o *Options) { o.Ensemble.ForceSnap = true }
+			e.start(0)
+			e.start(1)
+			e.fill(e.leader(), 50, "while")
+			const behind = 2
+			if err := os.RemoveAll(filepath.Dir(testOptions(t, e.dirs[behind]).DataDir)); err != nil {
+				t.Fatal(err)
+			}
+			e.start(behind)
+			e.joins(behind)
+			e.fill(behind, 20, "joined")
+			e.wantEqual()
+			e.net.mu.Lock()
+			snaps := e.net.snaps
+			e.net.mu.Unlock()
+			if len(snaps) < 2 || !slices.Contains(snaps, quorum.ImageMarker) || slices.Contains(snaps, "") == image {
+				t.Errorf("SNAPs with data %q", snaps)
+			}
+			// What came is on the learner's own disk.
+			e.stop(behind)
+			e.start(behind)
+			e.joins(behind)
+		})
+	}
 }

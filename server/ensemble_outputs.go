@@ -60,7 +60,7 @@ func (e *ensemble) do(o *zab.Output) bool {
 		e.streamDiff(*o)
 	case zab.OutStreamSnap:
 		e.figures.snaps.Add(1)
-		e.streamSnap(o.Link)
+		e.streamSnap(o.Link, o.Image)
 	case zab.OutClose:
 		if l := e.links[o.Link]; l != nil {
 			delete(e.links, o.Link)
@@ -77,7 +77,7 @@ func (e *ensemble) do(o *zab.Output) bool {
 	case zab.OutTruncateLog:
 		e.truncate(o.Zxid)
 	case zab.OutReceiveTree:
-		e.receiveTree(o.Link, o.Zxid)
+		e.receiveTree(o.Link, o.Zxid, o.Image)
 	case zab.OutTakeSnapshot:
 		e.takeSnapshot(o.Zxid)
 	case zab.OutCommit:

@@ -12,6 +12,7 @@ import (
 	"zabra.dev/zabra/engine/proto"
 	"zabra.dev/zabra/quorum"
 	"zabra.dev/zabra/quorum/zab"
+	"zabra.dev/zabra/snapshot"
 	"zabra.dev/zabra/snapshot/javadata"
 )
 
@@ -75,29 +76,33 @@ func (e *ensemble) streamDiff(o zab.Output) {
 	})
 }
 
-// streamSnap takes an image and sends it as Java's tree, while the replica goes on.
-func (e *ensemble) streamSnap(id zab.LinkID) {
+// streamSnap takes an image and sends it, as it is or as Java's tree, while the replica goes on. A leader that
+// does not serve yet may not take one, since nobody knows what of its history will stay, and may never serve
+// unless this learner joins: it sends the image that there is, and its log behind it.
+func (e *ensemble) streamSnap(id zab.LinkID, image bool) {
 	r, s := e.r, e.r.srv
-	taken := r.ckpt.request(r)
+	var taken <-chan error
+	if r.stable() {
+		taken = r.ckpt.request(r)
+	}
 	e.stream(id, func(l *peerLink) (quorum.Zxid, error) {
-		select {
-		case err := <-taken:
-			if err != nil {
-				return 0, err
+		if taken != nil {
+			select {
+			case err := <-taken:
+				if err != nil {
+					return 0, err
+				}
+			case <-s.ctx.Done():
+				return 0, errStopped
 			}
-		case <-s.ctx.Done():
-			return 0, errStopped
 		}
-		tree, err := loadImage(s, r.ckpt.store)
-		if err != nil {
-			return 0, err
-		}
-		defer tree.Close()
-		zxid := tree.LastZxid()
-		s.log.Info(fmt.Sprintf("Sending snapshot last zxid of peer is unknown, zxid of leader is 0x%x", zxid))
 		w := &linkWriter{l: l}
-		w.buf = quorum.AppendPacket(w.buf, quorum.PacketSnap, zxid, nil)
-		if err := javadata.ExportTree(tree, w); err != nil {
+		send := s.sendTree
+		if _, ok := r.ckpt.store.Meta(); ok && image {
+			send = s.sendImage
+		}
+		zxid, err := send(r.ckpt.store, w)
+		if err != nil {
 			return 0, err
 		}
 		w.buf = append(w.buf, snapSignature...)
@@ -105,10 +110,42 @@ func (e *ensemble) streamSnap(id zab.LinkID) {
 	})
 }
 
+// sendTree sends the image as the tree that Java's learners take.
+func (s *Server) sendTree(store *snapshot.Store, w *linkWriter) (quorum.Zxid, error) {
+	tree, err := loadImage(s, store)
+	if err != nil {
+		return 0, err
+	}
+	defer tree.Close()
+	w.snap(s, tree.LastZxid(), nil)
+	return tree.LastZxid(), javadata.ExportTree(tree, w)
+}
+
+// sendImage sends the image's records as they are on disk.
+func (s *Server) sendImage(store *snapshot.Store, w *linkWriter) (quorum.Zxid, error) {
+	image, err := store.NewReader()
+	if err != nil {
+		return 0, err
+	}
+	zxid := image.Meta().Zxid
+	w.snap(s, zxid, []byte(quorum.ImageMarker))
+	blocks := snapshot.NewBlockWriter(w)
+	if err = image.Scan(s.ctx, nil, nil, blocks.Put); err == nil {
+		err = blocks.Close()
+	}
+	return zxid, errors.Join(err, image.Close())
+}
+
 // A linkWriter is an io.Writer into a link that waits while the link is full.
 type linkWriter struct {
 	l   *peerLink
 	buf []byte
+}
+
+// snap begins a SNAP.
+func (w *linkWriter) snap(s *Server, zxid quorum.Zxid, data []byte) {
+	s.log.Info(fmt.Sprintf("Sending snapshot last zxid of peer is unknown, zxid of leader is 0x%x", zxid))
+	w.buf = quorum.AppendPacket(w.buf, quorum.PacketSnap, zxid, data)
 }
 
 func (w *linkWriter) Write(b []byte) (int, error) {
@@ -126,13 +163,16 @@ func (w *linkWriter) flush() error {
 }
 
 // receiveTree reads the tree behind a SNAP packet into memory, beside the replica.
-func (e *ensemble) receiveTree(id zab.LinkID, zxid quorum.Zxid) {
+func (e *ensemble) receiveTree(id zab.LinkID, zxid quorum.Zxid, image bool) {
 	l, life, s := e.links[id], e.life, e.r.srv
 	if l == nil {
 		return
 	}
 	s.log.Info(fmt.Sprintf("Getting a snapshot from leader 0x%x", zxid))
-	opts := javadata.LoadOptions{Engine: s.opts.Engine, Options: javadata.Options{JuteMaxBufferBytes: s.opts.FrameMaxBytes}}
+	read := s.readTree
+	if image {
+		read = s.readImage
+	}
 	progress := func() {
 		e.r.post(func(*replica) {
 			if life == e.life {
@@ -144,7 +184,7 @@ func (e *ensemble) receiveTree(id zab.LinkID, zxid quorum.Zxid) {
 	s.wg.Go(func() {
 		var rest []byte
 		err := l.link.ReceiveTree(func(r io.Reader) ([]byte, error) {
-			tree, left, err := javadata.LoadTree(&progressReader{r: r, tell: progress}, "snapshot stream", zxid, opts)
+			tree, left, err := read(&progressReader{r: r, tell: progress}, zxid)
 			if err == nil {
 				if rest, err = readSignature(r, left); err != nil {
 					err = errors.Join(err, tree.Close())
@@ -160,6 +200,29 @@ func (e *ensemble) receiveTree(id zab.LinkID, zxid quorum.Zxid) {
 			e.r.post(func(*replica) { e.treeReceived(life, id, zxid, nil, err) })
 		}
 	})
+}
+
+// readTree reads what sendTree or a Java leader sent, and gives what it read behind that.
+func (s *Server) readTree(r io.Reader, zxid quorum.Zxid) (tree *engine.Engine, left []byte, err error) {
+	return javadata.LoadTree(r, "snapshot stream", zxid, javadata.LoadOptions{
+		Engine: s.opts.Engine, Options: javadata.Options{JuteMaxBufferBytes: s.opts.FrameMaxBytes},
+	})
+}
+
+// readImage reads what sendImage sent; nothing behind it.
+func (s *Server) readImage(r io.Reader, zxid quorum.Zxid) (tree *engine.Engine, left []byte, err error) {
+	l := engine.LoadForeign(s.opts.Engine)
+	if err := snapshot.ReadBlocks(r, quorum.ImageBlockMaxBytes, l.Put); err != nil {
+		l.Close()
+		return nil, nil, fmt.Errorf("server: image of the leader: %w", err)
+	}
+	if tree, err = l.Finish(); err != nil {
+		return nil, nil, fmt.Errorf("server: image of the leader: %w", err)
+	}
+	if tree.LastZxid() != zxid {
+		return nil, nil, errors.Join(fmt.Errorf("server: the leader's SNAP of 0x%x carries an image of 0x%x", zxid, tree.LastZxid()), tree.Close())
+	}
+	return tree, nil, nil
 }
 
 // snapSignature is what stands behind a tree.

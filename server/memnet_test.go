@@ -19,6 +19,8 @@ type memNet struct {
 	conns     map[*memConn]struct{}
 	cut       map[quorum.ServerID]bool
 	mute      map[quorum.ServerID]bool
+	// Data of the SNAPs that were received.
+	snaps []string
 }
 
 func newMemNet() *memNet {
@@ -243,7 +245,11 @@ func (c *memConn) read(packets func([]quorum.Packet)) error {
 				return err
 			}
 			used += n
-			snap = p.Type == quorum.PacketSnap
+			if snap = p.Type == quorum.PacketSnap; snap {
+				c.net.mu.Lock()
+				c.net.snaps = append(c.net.snaps, string(p.Data))
+				c.net.mu.Unlock()
+			}
 			list = append(list, p)
 			if snap || len(list) == 64 {
 				break
@@ -272,13 +278,13 @@ func (c *memConn) read(packets func([]quorum.Packet)) error {
 }
 
 func (c *memConn) ReceiveTree(f func(io.Reader) ([]byte, error)) error {
-	left := <-c.behind
-	rest, err := f(io.MultiReader(&sliceReader{left}, c.in))
+	left := &sliceReader{<-c.behind}
+	rest, err := f(io.MultiReader(left, c.in))
 	if err != nil {
 		close(c.rest)
 		return err
 	}
-	c.rest <- rest
+	c.rest <- append(rest, left.b...)
 	return nil
 }
 
