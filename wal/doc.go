@@ -18,9 +18,9 @@
 //
 // One goroutine, the owner of the history, calls Append, TruncateSuffix, Reset and
 // Sync. Append only queues. The log's writer goroutine takes all that is queued,
-// fills in the record headers in the room that the builder left in the batch, and
-// writes everything with one vectored write and one fdatasync: a group. What is
-// appended meanwhile is the next group. After the sync it calls OnDurable, then gives
+// fills in the record headers in the room that the builder left in the batch, gathers
+// everything in whole pages, and writes those past the page cache, where the file
+// system can, followed by one fdatasync: a group. What is appended meanwhile is the next group. After the sync it calls OnDurable, then gives
 // the batches back. A second goroutine, the tidier, readies segment files and removes
 // old ones. Both are started by Open and have ended when Close returns.
 //

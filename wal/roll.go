@@ -73,6 +73,10 @@ func (w *WAL) startSegment(prev position, size int64, cut bool) (dropped []*segm
 		f.file.Close()
 		return nil, fmt.Errorf("wal: sync directory: %w", err)
 	}
+	if err := w.direct(f.file); err != nil {
+		f.file.Close()
+		return nil, segmentError(s.name, "open for direct writes", err)
+	}
 	w.mu.Lock()
 	keep := len(w.segments)
 	for keep > 0 && w.segments[keep-1].seq > prev.seq {
@@ -92,7 +96,7 @@ func (w *WAL) startSegment(prev position, size int64, cut bool) (dropped []*segm
 	w.mu.Unlock()
 	old := out.file
 	out.file, out.seg, out.seed = f.file, s, s.seed
-	out.off, out.group = dataStart, dataStart
+	out.off, out.group, out.tail = dataStart, dataStart, out.tail[:0]
 	out.limit = room
 	if old != nil {
 		if err := old.Close(); err != nil {
@@ -100,6 +104,18 @@ func (w *WAL) startSegment(prev position, size int64, cut bool) (dropped []*segm
 		}
 	}
 	return dropped, nil
+}
+
+// direct has what is written to file go past the page cache, where that can be. What is synced at once gains nothing
+// by a copy there, which costs more than all else that the log does for a group; without syncs it does.
+func (w *WAL) direct(file walfs.File) error {
+	if w.opts.NoSync {
+		return nil
+	}
+	if err := file.SetDirect(true); err != nil && !errors.Is(err, errors.ErrUnsupported) {
+		return err
+	}
+	return nil
 }
 
 // rawFile is an open file that may become a segment.

@@ -1,6 +1,7 @@
 package wal
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -163,7 +164,7 @@ func TestNoSpaceWrite(t *testing.T) {
 		appendGroup(t, w, fill(100, 'a'))
 		full := true
 		disk.SetHook(func(op walfs.Op) error {
-			if full && op.Kind == walfs.OpWrite && op.Off > dataStart {
+			if full && op.Kind == walfs.OpWrite && op.Off == dataStart {
 				return &walfs.ShortWriteError{Bytes: short, Err: syscall.ENOSPC}
 			}
 			return nil
@@ -347,4 +348,46 @@ func injectAt(t *testing.T, n int, injected error) bool {
 	}
 	afterCrash(t, where, disk, rng, d.opts, d.histories(false), d.dropped, 0)
 	return true
+}
+
+// TestNoSpaceLargeGroup has no space in one of the several writes that a large group takes, behind a page that
+// has an older group in it: what is written in the end is the same.
+func TestNoSpaceLargeGroup(t *testing.T) {
+	for failing := range 4 {
+		disk := walfs.NewMem()
+		w := openTest(t, disk, Options{SegmentBytes: 8 << 20})
+		appendGroup(t, w, fill(100, 'a'))
+		writes := 0
+		disk.SetHook(func(op walfs.Op) error {
+			if op.Kind != walfs.OpWrite {
+				return nil
+			}
+			if writes++; writes-1 == failing {
+				return &walfs.ShortWriteError{Bytes: op.Bytes / 2 &^ 511, Err: syscall.ENOSPC}
+			}
+			return nil
+		})
+		want := [][]byte{fill(100, 'a'), fill(5, 'b'), fill(blockMaxBytes+1, 'c'), fill(2*blockMaxBytes-100, 'd'), fill(7, 'e')}
+		appendGroup(t, w, want[1:]...)
+		if w.State() != StateNoSpace || w.DurableZxid() != 1 {
+			t.Fatalf("write %d fails: %v, durable %d", failing, w.State(), w.DurableZxid())
+		}
+		w.Retry()
+		w.Step()
+		if w.State() != StateReady || w.DurableZxid() != 5 {
+			t.Fatalf("write %d fails: %v, durable %d", failing, w.State(), w.DurableZxid())
+		}
+		disk.SetHook(nil)
+		if w = openTest(t, disk.CrashClone(walfs.Crash{}), Options{SegmentBytes: 8 << 20}); w.LastZxid() != 5 {
+			t.Fatalf("write %d fails: found up to %d", failing, w.LastZxid())
+		}
+		if err := w.Replay(1, func(zxid int64, payload []byte) error {
+			if !bytes.Equal(payload, want[zxid-1]) {
+				t.Errorf("write %d fails: record %d differs", failing, zxid)
+			}
+			return nil
+		}); err != nil {
+			t.Fatal(err)
+		}
+	}
 }

@@ -3,14 +3,16 @@ package wal
 import (
 	"errors"
 	"fmt"
+
+	"zabra.dev/zabra/wal/walfs"
 )
 
 // zeroSyncBytes is written between two syncs when a spare is filled, so that the syncs
 // of records do not wait long behind zeroes.
 const zeroSyncBytes = 4 << 20
 
-// zeroes is what spares are filled with. Nobody writes to it.
-var zeroes [256 << 10]byte
+// fillBytes is written at a time.
+const fillBytes = 256 << 10
 
 // errClosing ends the making of a spare.
 var errClosing = errors.New("wal: closing")
@@ -109,6 +111,10 @@ func (w *WAL) makeSpare() error {
 
 func (w *WAL) fillSpare(f rawFile) error {
 	if w.opts.Preallocate == PreallocZero {
+		if err := w.direct(f.file); err != nil {
+			return fmt.Errorf("wal: fill spare: %w", err)
+		}
+		zeroes := walfs.AlignedBuffer(int(min(fillBytes, f.bytes)))
 		for off := int64(0); off < f.bytes; {
 			if w.closing.Load() {
 				return errClosing

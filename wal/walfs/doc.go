@@ -1,7 +1,7 @@
 // Package walfs is the file system that package wal writes to: a small
 // interface with two implementations.
 //
-//   - OS is the real one: pwritev, fdatasync, fallocate, flock.
+//   - OS is the real one: direct writes, fdatasync, fallocate, flock.
 //   - Mem keeps files in memory and models what a power cut does to them. It is
 //     for tests and for the whole-cluster simulator, and is driven from outside
 //     only: it has no goroutine, no clock and no randomness of its own.

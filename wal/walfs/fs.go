@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"syscall"
+	"unsafe"
 )
 
 // ErrLocked is returned by FS.Lock when somebody else holds the lock.
@@ -52,12 +53,11 @@ type File interface {
 	io.ReaderAt
 	// WriteAt borrows p until return. n < len(p) comes with an error.
 	io.WriterAt
-	// WriteVecAt writes the slices one behind the other from off on, in as few
-	// system calls as it can. It borrows bufs and their bytes until return and
-	// changes neither. It returns the number of bytes written, less than all of
-	// them only with an error. It does not allocate once it has seen a vector of
-	// that length.
-	WriteVecAt(bufs [][]byte, off int64) (int, error)
+	// SetDirect asks that what is written from now on goes to the disk past the page
+	// cache, or no longer does. Offset, length and memory of every write must then be
+	// multiples of DirectAlign (AlignedBuffer makes such memory); it says nothing about durability.
+	// errors.ErrUnsupported means that the file system or the system cannot; nothing was changed then.
+	SetDirect(on bool) error
 	// Allocate reserves space for the first bytes bytes, so that writing there
 	// cannot fail for want of space, and grows the file to at least that size.
 	// What was not written reads as zero. errors.ErrUnsupported means that the
@@ -73,6 +73,21 @@ type File interface {
 	// Size returns the file's size in bytes.
 	Size() (int64, error)
 	Close() error
+}
+
+// DirectAlign is the unit of direct writes in bytes: the page, which no disk's blocks exceed.
+const DirectAlign = 4096
+
+// AlignedBuffer gives n bytes of zeroes whose address is a multiple of DirectAlign.
+func AlignedBuffer(n int) []byte {
+	b := make([]byte, n+DirectAlign)
+	skip := -int(uintptr(unsafe.Pointer(unsafe.SliceData(b)))) & (DirectAlign - 1)
+	return b[skip : skip+n : skip+n]
+}
+
+// aligned reports whether a direct write of p at off is one.
+func aligned(p []byte, off int64) bool {
+	return (uintptr(unsafe.Pointer(unsafe.SliceData(p)))|uintptr(len(p))|uintptr(off))&(DirectAlign-1) == 0
 }
 
 // IsNoSpace reports whether err says that the disk, or the owner's quota, is

@@ -5,6 +5,7 @@ import (
 	"io"
 	"io/fs"
 	"maps"
+	"syscall"
 )
 
 // inode is the content of a file, independent of its names.
@@ -112,6 +113,7 @@ type memFile struct {
 	ino    *inode
 	name   string // when it was opened
 	write  bool
+	direct bool // under Mem.mu, like closed
 	closed bool
 }
 
@@ -144,22 +146,15 @@ func (f *memFile) ReadAt(p []byte, off int64) (int, error) {
 	return n, nil
 }
 
+// WriteAt implements File. A direct write that is not aligned is refused, as a disk would.
 func (f *memFile) WriteAt(p []byte, off int64) (int, error) {
-	return f.WriteVecAt([][]byte{p}, off)
-}
-
-func (f *memFile) WriteVecAt(bufs [][]byte, off int64) (int, error) {
-	total := 0
-	for _, b := range bufs {
-		total += len(b)
-	}
-	limit := total
-	hookErr := f.m.before(Op{Kind: OpWrite, Name: f.name, Off: off, Bytes: total})
+	limit := len(p)
+	hookErr := f.m.before(Op{Kind: OpWrite, Name: f.name, Off: off, Bytes: len(p)})
 	if hookErr != nil {
 		limit = 0
 		var short *ShortWriteError
 		if errors.As(hookErr, &short) {
-			limit = min(short.Bytes, total)
+			limit = min(short.Bytes, len(p))
 		}
 		hookErr = pathError("write", f.name, hookErr)
 	}
@@ -168,20 +163,29 @@ func (f *memFile) WriteVecAt(bufs [][]byte, off int64) (int, error) {
 	if err := f.check("write", true); err != nil {
 		return 0, err
 	}
-	n := 0
-	for _, b := range bufs {
-		b = b[:min(len(b), limit-n)]
-		if len(b) == 0 {
-			continue
-		}
-		if err := f.m.grow(f.ino, off+int64(len(b))); err != nil {
-			return n, pathError("write", f.name, err)
-		}
-		f.ino.write(b, off)
-		n += len(b)
-		off += int64(len(b))
+	if f.direct && !aligned(p, off) {
+		return 0, pathError("write", f.name, syscall.EINVAL)
 	}
-	return n, hookErr
+	p = p[:limit]
+	if len(p) == 0 {
+		return 0, hookErr
+	}
+	if err := f.m.grow(f.ino, off+int64(len(p))); err != nil {
+		return 0, pathError("write", f.name, err)
+	}
+	f.ino.write(p, off)
+	return len(p), hookErr
+}
+
+// SetDirect implements File.
+func (f *memFile) SetDirect(on bool) error {
+	f.m.mu.Lock()
+	defer f.m.mu.Unlock()
+	if err := f.check("fcntl", true); err != nil {
+		return err
+	}
+	f.direct = on
+	return nil
 }
 
 func (f *memFile) Allocate(bytes int64) error {

@@ -3,86 +3,51 @@ package walfs
 import (
 	"errors"
 	"fmt"
-	"io"
 	"os"
-	"sync"
-	"unsafe"
+	"sync/atomic"
 
 	"golang.org/x/sys/unix"
 )
 
-// iovMax is the kernel's limit on the vector of one pwritev (UIO_MAXIOV).
-const iovMax = 1024
-
 type osFile struct {
 	*os.File
-	fd int // of File, which keeps it open
-
-	mu  sync.Mutex // guards iov: one vectored write at a time
-	iov []unix.Iovec
+	fd     int // of File, which keeps it open
+	direct atomic.Bool
 }
 
 func newOSFile(f *os.File) File { return &osFile{File: f, fd: int(f.Fd())} }
 
-func (f *osFile) WriteVecAt(bufs [][]byte, off int64) (int, error) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.iov = f.iov[:0]
-	for _, b := range bufs {
-		if len(b) == 0 {
-			continue
+func (f *osFile) SetDirect(on bool) error {
+	flags, err := unix.FcntlInt(uintptr(f.fd), unix.F_GETFL, 0)
+	if err == nil {
+		flags &^= unix.O_DIRECT
+		if on {
+			flags |= unix.O_DIRECT
 		}
-		v := unix.Iovec{Base: &b[0]}
-		v.SetLen(len(b))
-		f.iov = append(f.iov, v)
+		_, err = unix.FcntlInt(uintptr(f.fd), unix.F_SETFL, flags)
 	}
-	total, rest := 0, f.iov
-	var err error
-	for len(rest) > 0 && err == nil {
-		var n int
-		n, err = pwritev(f.fd, rest[:min(len(rest), iovMax)], off+int64(total))
-		total += n
-		if n == 0 && err == nil {
-			err = io.ErrShortWrite
-		}
-		rest = advance(rest, n)
+	switch {
+	case err == nil:
+		f.direct.Store(on)
+		return nil
+	case errors.Is(err, unix.EINVAL):
+		return fmt.Errorf("direct writes to %s: %w", f.Name(), errors.ErrUnsupported)
 	}
-	clear(f.iov) // keep no pointer into the callers' buffers
-	if err != nil {
-		return total, &os.PathError{Op: "pwritev", Path: f.Name(), Err: err}
-	}
-	return total, nil
+	return &os.PathError{Op: "fcntl", Path: f.Name(), Err: err}
 }
 
-// advance drops the first n bytes from iov, changing its elements.
-func advance(iov []unix.Iovec, n int) []unix.Iovec {
-	for n > 0 {
-		l := int(iov[0].Len)
-		if n < l {
-			iov[0].Base = (*byte)(unsafe.Add(unsafe.Pointer(iov[0].Base), n))
-			iov[0].SetLen(l - n)
-			return iov
-		}
-		n -= l
-		iov = iov[1:]
+// WriteAt implements File. Some file systems take the wish for direct writes and then refuse them: those are
+// written through the page cache.
+func (f *osFile) WriteAt(p []byte, off int64) (int, error) {
+	n, err := f.File.WriteAt(p, off)
+	if err == nil || !errors.Is(err, unix.EINVAL) || !f.direct.Load() || !aligned(p, off) {
+		return n, err
 	}
-	return iov
-}
-
-// pwritev is unix.Pwritev without its allocation of a fresh vector per call.
-func pwritev(fd int, iov []unix.Iovec, off int64) (int, error) {
-	for {
-		n, _, errno := unix.Syscall6(unix.SYS_PWRITEV, uintptr(fd),
-			uintptr(unsafe.Pointer(&iov[0])), uintptr(len(iov)),
-			uintptr(off), uintptr(uint64(off)>>32), 0)
-		switch errno {
-		case 0:
-			return int(n), nil
-		case unix.EINTR:
-		default:
-			return 0, errno
-		}
+	if err := f.SetDirect(false); err != nil {
+		return n, err
 	}
+	m, err := f.File.WriteAt(p[n:], off+int64(n))
+	return n + m, err
 }
 
 func (f *osFile) Datasync() error {

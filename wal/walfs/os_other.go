@@ -8,21 +8,16 @@ import (
 	"os"
 )
 
-// osFile where there is no pwritev and fallocate to rely on: correct, and slower.
+// osFile where there is neither O_DIRECT nor fallocate to rely on: correct, and slower.
 type osFile struct{ *os.File }
 
 func newOSFile(f *os.File) File { return osFile{f} }
 
-func (f osFile) WriteVecAt(bufs [][]byte, off int64) (int, error) {
-	total := 0
-	for _, b := range bufs {
-		n, err := f.WriteAt(b, off+int64(total))
-		total += n
-		if err != nil {
-			return total, err
-		}
+func (f osFile) SetDirect(on bool) error {
+	if !on {
+		return nil
 	}
-	return total, nil
+	return fmt.Errorf("direct writes to %s: %w", f.Name(), errors.ErrUnsupported)
 }
 
 func (f osFile) Datasync() error { return f.Sync() }

@@ -98,15 +98,6 @@ func (f *tracedFile) WriteAt(p []byte, off int64) (int, error) {
 	return f.File.WriteAt(p, off)
 }
 
-func (f *tracedFile) WriteVecAt(bufs [][]byte, off int64) (int, error) {
-	n := 0
-	for _, b := range bufs {
-		n += len(b)
-	}
-	f.emit("writev", fmt.Sprintf(" %d+%d in %d", off, n, len(bufs)))
-	return f.File.WriteVecAt(bufs, off)
-}
-
 func (f *tracedFile) Allocate(bytes int64) error {
 	f.emit("allocate", fmt.Sprintf(" %d", bytes))
 	return f.File.Allocate(bytes)

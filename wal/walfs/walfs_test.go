@@ -56,24 +56,17 @@ func TestSame(t *testing.T) {
 		f, err := fsys.Create(in("x"))
 		must(t, err)
 
-		var vec [][]byte
-		var want []byte
-		for i := range 3000 { // more than one system call takes
-			b := bytes.Repeat([]byte{byte(i)}, i%7)
-			vec = append(vec, b)
-			want = append(want, b...)
-		}
-		keep := slices.Clone(vec)
-		n, err := f.WriteVecAt(vec, 5)
+		want := bytes.Repeat([]byte("0123456"), 1300)
+		n, err := f.WriteAt(want, 5)
 		must(t, err)
-		if n != len(want) || !slices.EqualFunc(vec, keep, bytes.Equal) {
-			t.Fatalf("wrote %d of %d, or changed the vector", n, len(want))
+		if n != len(want) {
+			t.Fatalf("wrote %d of %d", n, len(want))
 		}
 		want = append(make([]byte, 5), want...)
 		if got := content(t, fsys, in("x")); !bytes.Equal(got, want) {
 			t.Fatal("content differs")
 		}
-		if n, err := f.WriteVecAt(nil, 0); n != 0 || err != nil {
+		if n, err := f.WriteAt(nil, 0); n != 0 || err != nil {
 			t.Fatal(n, err)
 		}
 		if n, err := f.ReadAt(make([]byte, 10), int64(len(want)-4)); n != 4 || err != io.EOF {
@@ -162,14 +155,76 @@ func TestSame(t *testing.T) {
 	})
 }
 
-// TestVecAllocs pins that a vectored write allocates nothing.
-func TestVecAllocs(t *testing.T) {
+// TestDirect writes past the page cache, as far as the file system of the test lets it, and both ways in turn.
+func TestDirect(t *testing.T) {
+	both(t, func(t *testing.T, fsys FS, dir string) {
+		must(t, fsys.MkdirAll(dir))
+		f, err := fsys.Create(filepath.Join(dir, "x"))
+		must(t, err)
+		defer f.Close()
+		_, err = f.WriteAt([]byte("head"), 0)
+		must(t, err)
+		must(t, f.Datasync())
+		switch err := f.SetDirect(true); {
+		case errors.Is(err, errors.ErrUnsupported):
+			t.Log("this file system has no direct writes: ", err)
+		case err != nil:
+			t.Fatal(err)
+		}
+		b := AlignedBuffer(3 * DirectAlign)
+		for round := range 3 {
+			for i := range b {
+				b[i] = byte(i*7 + round)
+			}
+			n, err := f.WriteAt(b, DirectAlign)
+			must(t, err)
+			if n != len(b) {
+				t.Fatalf("wrote %d of %d", n, len(b))
+			}
+			if got := content(t, fsys, filepath.Join(dir, "x")); !bytes.Equal(got[DirectAlign:], b) || string(got[:4]) != "head" {
+				t.Fatalf("content differs in round %d", round)
+			}
+			must(t, f.Datasync())
+		}
+		must(t, f.SetDirect(false))
+		_, err = f.WriteAt([]byte("feet"), 3)
+		must(t, err)
+		if got := content(t, fsys, filepath.Join(dir, "x")); !bytes.Equal(got[DirectAlign:], b) || string(got[:7]) != "heafeet" {
+			t.Fatal("content differs")
+		}
+	})
+}
+
+// TestDirectMisaligned: the model refuses what a disk would.
+func TestDirectMisaligned(t *testing.T) {
+	m := NewMem()
+	must(t, m.MkdirAll("/d"))
+	f, err := m.Create("/d/x")
+	must(t, err)
+	must(t, f.SetDirect(true))
+	b := AlignedBuffer(2 * DirectAlign)
+	for what, write := range map[string]func() (int, error){
+		"offset": func() (int, error) { return f.WriteAt(b, 512) },
+		"length": func() (int, error) { return f.WriteAt(b[:512], 0) },
+		"memory": func() (int, error) { return f.WriteAt(b[8:8+DirectAlign], 0) },
+	} {
+		if n, err := write(); n != 0 || !errors.Is(err, syscall.EINVAL) {
+			t.Errorf("%s: wrote %d, %v", what, n, err)
+		}
+	}
+}
+
+// TestWriteAllocs pins that a direct write allocates nothing.
+func TestWriteAllocs(t *testing.T) {
 	f, err := OS{}.Create(filepath.Join(t.TempDir(), "x"))
 	must(t, err)
 	defer f.Close()
-	vec := slices.Repeat([][]byte{make([]byte, 100)}, 50)
+	if err := f.SetDirect(true); err != nil && !errors.Is(err, errors.ErrUnsupported) {
+		t.Fatal(err)
+	}
+	b := AlignedBuffer(DirectAlign)
 	write := func() {
-		if _, err := f.WriteVecAt(vec, 0); err != nil {
+		if _, err := f.WriteAt(b, 0); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -298,7 +353,7 @@ func TestHooks(t *testing.T) {
 		}
 		return nil
 	})
-	n, err := f.WriteVecAt([][]byte{[]byte("ab"), []byte("cd")}, 10)
+	n, err := f.WriteAt([]byte("abcd"), 10)
 	if n != 3 || !errors.Is(err, syscall.EIO) {
 		t.Fatal(n, err)
 	}
@@ -329,7 +384,10 @@ func TestCapacity(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if n, err := g.WriteVecAt([][]byte{make([]byte, 40), make([]byte, 1)}, 0); n != 40 || !IsNoSpace(err) {
+	if n, err := g.WriteAt(make([]byte, 40), 0); n != 40 || err != nil {
+		t.Fatal(n, err)
+	}
+	if n, err := g.WriteAt(make([]byte, 1), 40); n != 0 || !IsNoSpace(err) {
 		t.Fatal(n, err)
 	}
 	if n, err := f.WriteAt(make([]byte, 60), 0); n != 60 || err != nil {
@@ -358,7 +416,7 @@ func TestTraced(t *testing.T) {
 	f.Allocate(100)
 	f.WriteAt([]byte("abc"), 7)
 	must(t, fsys.Rename("/d/x", "/d/y"))
-	f.WriteVecAt([][]byte{[]byte("abc"), []byte("d")}, 8)
+	f.WriteAt([]byte("abcd"), 8)
 	f.Truncate(50)
 	f.Datasync()
 	f.Sync()
@@ -371,7 +429,7 @@ func TestTraced(t *testing.T) {
 	l, err := fsys.Lock("/d/LOCK")
 	must(t, err)
 	l.Close()
-	want := []string{"create x", "allocate x 100", "write x 7+3", "rename x y", "writev y 8+4 in 2", "truncate y 50",
+	want := []string{"create x", "allocate x 100", "write x 7+3", "rename x y", "write y 8+4", "truncate y 50",
 		"fdatasync y", "fsync y", "syncdir", "fsync y", "remove y", "lock LOCK"}
 	if !slices.Equal(lines, want) {
 		t.Fatalf("got %q", lines)
