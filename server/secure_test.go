@@ -18,23 +18,8 @@ import (
 // secureServer starts a server with a plain and a TLS port, or one port for both.
 func secureServer(t *testing.T, lines ...string) (s *Server, plain, secure string) {
 	t.Helper()
-	dir := t.TempDir()
-	text := "tickTime=200\nmaxSessionTimeout=60000\nclientPortAddress=127.0.0.1\nclientPort=2181\n4lw.commands.whitelist=*\npreAllocSize=1024\ndataDir=" + dir +
-		"\nssl.keyStore.location=certs/testdata/server.pem\nssl.trustStore.location=certs/testdata/trust.jks\nssl.trustStore.password=changeit\n"
-	for _, l := range lines {
-		text += l + "\n"
-	}
-	p, err := config.ParseProperties([]byte(text))
-	if err != nil {
-		t.Fatal(err)
-	}
-	cfg, _, err := config.Parse(p, config.Source{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := cfg.Storage.PrepareDirs(); err != nil {
-		t.Fatal(err)
-	}
+	stores := []string{"ssl.keyStore.location=certs/testdata/server.pem", "ssl.trustStore.location=certs/testdata/trust.jks", "ssl.trustStore.password=changeit"}
+	cfg := testConfig(t, t.TempDir(), append(stores, lines...)...)
 	o := FromConfig(cfg)
 	o.Listen = []netpoll.Listener{{Address: "127.0.0.1:0"}}
 	if err := o.ListenTLS(cfg, slog.New(slog.DiscardHandler)); err != nil {

@@ -15,8 +15,8 @@ import (
 	"zabra.dev/zabra/server/config"
 )
 
-// testOptions are those of a server on a free loopback port with its data below dir.
-func testOptions(t testing.TB, dir string, lines ...string) Options {
+// testConfig is that of a server with its data below dir, which is prepared.
+func testConfig(t testing.TB, dir string, lines ...string) *config.Config {
 	t.Helper()
 	text := "tickTime=200\nmaxSessionTimeout=60000\nclientPortAddress=127.0.0.1\nclientPort=2181\nextendedTypesEnabled=true\n4lw.commands.whitelist=*\npreAllocSize=1024\ndataDir=" + dir + "\n"
 	for _, l := range lines {
@@ -33,7 +33,13 @@ func testOptions(t testing.TB, dir string, lines ...string) Options {
 	if _, err := cfg.Storage.PrepareDirs(); err != nil {
 		t.Fatal(err)
 	}
-	o := FromConfig(cfg)
+	return cfg
+}
+
+// testOptions are those of testConfig on a free loopback port.
+func testOptions(t testing.TB, dir string, lines ...string) Options {
+	t.Helper()
+	o := FromConfig(testConfig(t, dir, lines...))
 	o.Listen = []netpoll.Listener{{Address: "127.0.0.1:0"}}
 	o.NumLoops = 2
 	return o

@@ -1,7 +1,7 @@
-// Package clienttest starts servers for tests of clients: a real Java ZooKeeper, for tests
-// with the build tag interop.
+// Package clienttest starts servers for tests of clients: one of this module in the test's process, and a real
+// Java ZooKeeper, for tests with the build tag interop.
 //
-// Only tests import it. Every server listens on loopback and ends with the test.
+// Only tests import it, and none of package server itself. Every server listens on loopback and ends with the test.
 package clienttest
 
 import (
