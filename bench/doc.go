@@ -3,6 +3,8 @@
 //
 //	zabra bench run        measure one ensemble
 //	zabra bench compare    start Debian's Java server and Zabra on this machine and measure both, interleaved
+//	zabra bench failover   stop and kill leaders, measure how long clients are without service
+//	zabra bench join       have an empty server join, measure how long it takes
 //	zabra bench mixes      list the named mixes and where their figures come from
 //	zabra bench responder  answer requests without doing anything: the ceiling of a server
 //

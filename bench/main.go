@@ -28,6 +28,8 @@ func commands() []command {
 	return []command{
 		{"run", "[FLAGS]", "measure one ensemble", runRun},
 		{"compare", "[FLAGS]", "start Debian's Java server and Zabra on this machine and measure both, interleaved", runCompare},
+		{"failover", "[FLAGS]", "stop and kill leaders of ensembles on this machine and measure how long clients are without service", runFailover},
+		{"join", "[FLAGS]", "have an empty server join ensembles on this machine and measure how long it takes and what clients notice", runJoin},
 		{"mixes", "", "list the named mixes and where they come from", runMixes},
 		{"responder", "[FLAGS]", "answer requests without doing anything: the ceiling of a server", runResponder},
 	}

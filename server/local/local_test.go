@@ -116,6 +116,13 @@ func TestStartKillStart(t *testing.T) {
 	if err := s.Start(); !errors.Is(err, ErrRunning) {
 		t.Errorf("second start: %v", err)
 	}
+	data := filepath.Join(s.DataDir(), "x")
+	if err := os.WriteFile(data, nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Clear(); !errors.Is(err, ErrRunning) {
+		t.Errorf("Clear: %v", err)
+	}
 	s.Kill()
 	if again := s.Status(); again.Running || again.Mode != "" || again.PID != st.PID || again.Err == nil {
 		t.Errorf("after the kill: %+v", again)
@@ -123,6 +130,15 @@ func TestStartKillStart(t *testing.T) {
 	s.Kill() // of an ended process does nothing
 	if err := s.Signal(syscall.SIGTERM); !errors.Is(err, os.ErrProcessDone) {
 		t.Errorf("signal to an ended process: %v", err)
+	}
+	if _, err := os.Stat(data); err != nil {
+		t.Error(err)
+	}
+	if err := s.Clear(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(data); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("after Clear: %v", err)
 	}
 	if err := e.Set("snapCount", "8"); err != nil {
 		t.Fatal(err)

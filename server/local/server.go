@@ -132,6 +132,19 @@ func (s *Server) WaitServing(timeout time.Duration) error {
 	}
 }
 
+// Clear removes the data of a server that does not run, as if its disk had been replaced.
+func (s *Server) Clear() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.proc.ended() {
+		return fmt.Errorf("%w: server %d", ErrRunning, s.ID)
+	}
+	if err := os.RemoveAll(s.DataDir()); err != nil {
+		return fmt.Errorf("local: %w", err)
+	}
+	return s.layOut()
+}
+
 // Kill ends the process at once, as a crash would, and waits for its end. It does nothing when the process has ended
 // or was never started.
 func (s *Server) Kill() {

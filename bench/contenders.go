@@ -1,0 +1,56 @@
+package bench
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"strings"
+
+	"zabra.dev/zabra/bench/rig"
+)
+
+// contenders are the flags that say which servers are measured side by side.
+type contenders struct {
+	zabra, javaClassPath, javaFlags string
+	java                            bool
+	dir                             string
+}
+
+func (c *contenders) add(fs *flag.FlagSet) {
+	fs.StringVar(&c.zabra, "zabra", "", "`BINARY` of Zabra (default: this one)")
+	fs.BoolVar(&c.java, "java", false, "measure Java's server beside it")
+	fs.StringVar(&c.javaClassPath, "java-classpath", "", "class `PATH` of the Java server (default: Debian's package zookeeper)")
+	fs.StringVar(&c.javaFlags, "java-flags", "-Xmx1000m", "`FLAGS` of the virtual machine; upstream's zkServer.sh gives -Xmx1000m")
+	fs.StringVar(&c.dir, "dir", "", "`FOLDER` for the servers' data (default: a temporary one, removed at the end)")
+}
+
+// kinds returns them in the order of a round.
+func (c *contenders) kinds() ([]rig.Kind, error) {
+	var all []rig.Kind
+	if c.java {
+		k, err := rig.Java(c.javaClassPath, strings.Fields(c.javaFlags))
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, k)
+	}
+	if c.zabra == "" {
+		var err error
+		if c.zabra, err = os.Executable(); err != nil {
+			return nil, fmt.Errorf("bench: %w", err)
+		}
+	}
+	return append(all, rig.Zabra(c.zabra)), nil
+}
+
+// makeDir returns the folder for data, and what removes it if it is a temporary one.
+func (c *contenders) makeDir() (dir string, remove func(), err error) {
+	if c.dir != "" {
+		return c.dir, func() {}, nil
+	}
+	dir, err = os.MkdirTemp("", "zabra-bench-")
+	if err != nil {
+		return "", nil, fmt.Errorf("bench: %w", err)
+	}
+	return dir, func() { _ = os.RemoveAll(dir) }, nil // a temporary folder that stays is no failure
+}
