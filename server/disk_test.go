@@ -16,10 +16,18 @@ import (
 	"zabra.dev/zabra/wal/walfs"
 )
 
-// faultyFS is the host's file system with a disk that can be full and a sync that can fail.
+// faultyFS is the host's file system with a disk that can be full, also for directories alone, and a sync that can
+// fail.
 type faultyFS struct {
 	walfs.OS
-	full, syncFails atomic.Bool
+	full, dirFull, syncFails atomic.Bool
+}
+
+func (f *faultyFS) Rename(from, to string) error {
+	if f.dirFull.Load() {
+		return &os.LinkError{Op: "rename", Old: from, New: to, Err: syscall.ENOSPC}
+	}
+	return f.OS.Rename(from, to)
 }
 
 func (f *faultyFS) Create(name string) (walfs.File, error) {

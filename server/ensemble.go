@@ -66,6 +66,12 @@ type ensemble struct {
 	received    *engine.Engine // a tree of the leader's that has not taken the place of ours yet
 	unlogged    []unloggedProposal
 	needSnap    bool // the next learner must not offer its own history
+	offersNone  bool // and this one does not
+	// spaceAtMs is when to try again for space; 0: nothing waits for it.
+	spaceAtMs int64
+	// beginLogAt is where the log must begin anew, because of the image, before anything else is done with it;
+	// 0: nowhere.
+	beginLogAt quorum.Zxid
 
 	forwarded  forwardQueue
 	moves      map[proto.SessionID][]request // re-attaches that wait for the leader's verdict
@@ -163,7 +169,7 @@ func (e *ensemble) start() error {
 		return err
 	}
 	e.port = port
-	e.r.post(func(*replica) { e.look() })
+	e.r.post(func(*replica) { e.settle(nil, quorum.NoServer) })
 	return nil
 }
 
@@ -185,7 +191,9 @@ func (e *ensemble) look() {
 		e.downMs = e.lookedMs
 	}
 	e.figures.looking.Add(1)
-	e.r.srv.setMode("")
+	if !e.readOnly { // it may have begun while this server waited for space
+		e.r.srv.setMode("")
+	}
 	e.r.srv.log.Info("LOOKING")
 	if e.opts.ReadOnlyMode {
 		e.r.srv.log.Info("Attempting to start ReadOnlyZooKeeperServer")
@@ -197,6 +205,9 @@ func (e *ensemble) look() {
 }
 
 func (e *ensemble) receiveVote(from quorum.ServerID, n quorum.Notification) {
+	if e.waitsForSpace() {
+		return // those who look for a leader must do without this server
+	}
 	e.electionOut = e.election.Receive(e.now(), from, n, e.electionOut)
 	e.doElection()
 }
@@ -304,6 +315,7 @@ func (e *ensemble) follow(leader quorum.ServerID) {
 	if e.needSnap {
 		offered, e.needSnap = -1, false
 	}
+	e.offersNone = offered < 0
 	e.learner = zab.NewLearner(zab.LearnerOptions{
 		Self: e.opts.Self, Leader: leader, Role: e.config.RoleOf(e.opts.Self), Config: e.config, LastSeen: e.lastSeen,
 		ReconfigEnabled: e.opts.ReconfigEnabled, AcceptedEpoch: e.epochs.accepted, CurrentEpoch: e.epochs.current,
@@ -397,6 +409,10 @@ func (e *ensemble) tick() {
 	if now >= e.readOnlyAt() {
 		e.startReadOnly()
 	}
+	if now >= e.spaceAt() {
+		e.trySpace()
+		return
+	}
 	if e.state == quorum.Looking && now >= e.election.NextDeadline() {
 		e.electionOut = e.election.Tick(now, e.electionOut)
 		e.doElection()
@@ -419,7 +435,7 @@ func (e *ensemble) tick() {
 func (e *ensemble) nextDeadline() time.Duration {
 	switch {
 	case e.state == quorum.Looking:
-		return min(e.election.NextDeadline(), e.readOnlyAt())
+		return min(e.election.NextDeadline(), e.readOnlyAt(), e.spaceAt())
 	case e.leader != nil:
 		return e.leader.NextDeadline()
 	case e.learner != nil:

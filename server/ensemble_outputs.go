@@ -38,10 +38,10 @@ func (e *ensemble) do(o *zab.Output) bool {
 	s := e.r.srv
 	switch o.Kind {
 	case zab.OutPersistAcceptedEpoch:
-		e.must(e.epochs.setAccepted(o.Epoch))
+		return e.stored(e.epochs.setAccepted(o.Epoch))
 	case zab.OutPersistCurrentEpoch:
 		s.log.Info(fmt.Sprintf("Set the current epoch to %d", o.Epoch))
-		e.must(e.epochs.setCurrent(o.Epoch))
+		return e.stored(e.epochs.setCurrent(o.Epoch))
 	case zab.OutSendProposals, zab.OutSendHistory:
 		if l := e.links[o.Link]; l != nil {
 			e.sendProposals(l, o)
@@ -117,11 +117,18 @@ func (e *ensemble) do(o *zab.Output) bool {
 	return true
 }
 
-// must ends the process' service after an error in what Zab's safety stands on.
-func (e *ensemble) must(err error) {
-	if err != nil {
+// stored tells whether an epoch has been stored. If not, nothing that follows may be done, since Zab's safety
+// stands on it: the role ends, and the process too unless it is a matter of space.
+func (e *ensemble) stored(err error) bool {
+	switch {
+	case err == nil:
+		return true
+	case isNoSpace(err):
+		e.giveUp(err, false, quorum.NoServer)
+	default:
 		e.r.srv.fatal(fmt.Errorf("server: epoch file: %w", err))
 	}
+	return false
 }
 
 // append puts a proposal of the leader's behind those of this turn, which flushAppends gives to the log
@@ -219,26 +226,18 @@ func (e *ensemble) giveUp(reason error, needSnap bool, next quorum.ServerID) {
 	}
 	s.serving.Store(false)
 	e.serving = false
-	e.needSnap = needSnap
+	// A history that must not be offered is no better for the want of space.
+	e.needSnap = needSnap || e.offersNone && isNoSpace(reason)
 	e.life++
 	e.closeLinks()
 	e.leader, e.learner = nil, nil
+	r.app.flush() // what was prepared in this turn is history, too
 	e.dropReceived()
 	e.dropClients()
-	if err := r.wal.Sync(); err != nil {
-		s.fatal(err)
-		return
-	}
-	e.committed = max(e.committed, r.wal.LastZxid())
-	r.applyCommitted()
 	r.sessions.clear()
-	e.durable = r.wal.DurableZxid()
 	e.out.Reset()
-	if next != quorum.NoServer {
-		e.succeed(next)
-		return
-	}
-	e.look()
+	s.setMode("")
+	e.settle(reason, next)
 }
 
 // dropClients closes all client connections and forgets what they wait for.

@@ -92,6 +92,9 @@ func (e *ensemble) forward(q *request, body []byte) {
 
 // proposed tells the machine of what has gone to the log.
 func (e *ensemble) proposed(s *slab) {
+	if e.leader == nil {
+		return
+	}
 	e.proposals = e.proposals[:0]
 	for i := range s.batch.Records {
 		s.refs.Add(1)

@@ -309,21 +309,32 @@ func (e *ensemble) takeSnapshot(zxid quorum.Zxid) {
 		tree.SetLastZxid(zxid)
 	}
 	r.ckpt.abandon()
-	err := r.ckpt.replace(s, tree)
-	if err == nil {
-		err = r.wal.Reset(zxid)
-	}
-	if err == nil {
-		_, err = r.ckpt.store.Purge(0)
-	}
-	if err != nil {
-		s.fatal(fmt.Errorf("server: snapshot of the leader: %w", err))
+	if err := r.ckpt.replace(s, tree); err != nil {
+		e.snapshotFailed(err)
 		return
 	}
 	e.received, e.unlogged = nil, nil
 	e.history.unreadable = false
-	e.install(tree, zxid)
+	e.beginLogAt = zxid
+	err := e.emptyLog()
+	if err == nil || isNoSpace(err) {
+		e.install(tree, zxid)
+	}
+	if err != nil {
+		e.snapshotFailed(err)
+		return
+	}
 	e.step(zab.Input{Kind: zab.InSnapshotTaken, Zxid: zxid})
+}
+
+// snapshotFailed ends the role if there is no space for the leader's snapshot, and else the process.
+func (e *ensemble) snapshotFailed(err error) {
+	err = fmt.Errorf("server: snapshot of the leader: %w", err)
+	if !isNoSpace(err) {
+		e.r.srv.fatal(err)
+		return
+	}
+	e.step(zab.Input{Kind: zab.InResign, Err: err})
 }
 
 // dropReceived forgets a tree that never became this server's.
@@ -356,7 +367,7 @@ func (e *ensemble) install(tree *engine.Engine, zxid quorum.Zxid) {
 	r.prep.SetTree(tree)
 	r.prep.Reset(tree.LastZxid())
 	r.lastZxid = zxid
-	e.committed, e.durable = zxid, zxid
+	e.committed, e.durable, e.offersNone = zxid, zxid, false
 	r.durableZxid.Store(zxid)
 	e.history.fill(e.window, e.opts.CommitLogCount)
 	for r.pending.len() > 0 {
@@ -374,6 +385,10 @@ func (e *ensemble) truncate(zxid quorum.Zxid) {
 	tree, err := e.cut(zxid)
 	if err != nil {
 		s.log.Error(fmt.Sprintf("Not able to truncate the log 0x%x", zxid), "err", err)
+		if isNoSpace(err) {
+			e.step(zab.Input{Kind: zab.InResign, Err: err})
+			return
+		}
 		e.step(zab.Input{Kind: zab.InTruncated, Zxid: zxid, OK: false})
 		return
 	}

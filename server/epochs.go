@@ -18,6 +18,7 @@ import (
 type epochStore struct {
 	dir               string
 	accepted, current quorum.Epoch
+	writeFile         func(path string, data []byte, perm fs.FileMode) error // config.WriteFileAtomic; tests have others
 }
 
 const (
@@ -28,7 +29,7 @@ const (
 // openEpochs reads the files in dir; one that is missing gives fallback, the epoch of the newest
 // transaction, as after an import.
 func openEpochs(dir string, fallback quorum.Epoch) (*epochStore, error) {
-	e := &epochStore{dir: dir}
+	e := &epochStore{dir: dir, writeFile: config.WriteFileAtomic}
 	for name, v := range map[string]*quorum.Epoch{acceptedEpochFile: &e.accepted, currentEpochFile: &e.current} {
 		text, err := os.ReadFile(filepath.Join(dir, name))
 		if errors.Is(err, fs.ErrNotExist) {
@@ -50,15 +51,18 @@ func openEpochs(dir string, fallback quorum.Epoch) (*epochStore, error) {
 }
 
 func (e *epochStore) setAccepted(v quorum.Epoch) error {
-	e.accepted = v
-	return e.write(acceptedEpochFile, v)
+	return e.set(acceptedEpochFile, &e.accepted, v)
 }
 
 func (e *epochStore) setCurrent(v quorum.Epoch) error {
-	e.current = v
-	return e.write(currentEpochFile, v)
+	return e.set(currentEpochFile, &e.current, v)
 }
 
-func (e *epochStore) write(name string, v quorum.Epoch) error {
-	return config.WriteFileAtomic(filepath.Join(e.dir, name), strconv.AppendInt(nil, v, 10), 0o644)
+// set changes the value in memory only when the one on disk has changed.
+func (e *epochStore) set(name string, in *quorum.Epoch, v quorum.Epoch) error {
+	if err := e.writeFile(filepath.Join(e.dir, name), strconv.AppendInt(nil, v, 10), 0o644); err != nil {
+		return err
+	}
+	*in = v
+	return nil
 }

@@ -56,10 +56,12 @@ func (r *replica) lookAtLog() {
 		return
 	}
 	r.refusing = refusing
-	if refusing {
+	if refusing && r.ens != nil {
+		r.srv.log.Error("The disk of the log is full: this server neither leads nor looks for a leader until there is space. Free space and it goes on by itself", "dir", r.srv.opts.LogDir)
+	} else if refusing {
 		r.srv.log.Error("The disk of the log is full: writes are refused (SYSTEMERROR), reads go on, and nothing acknowledged is lost. Free space and writes go on by themselves", "dir", r.srv.opts.LogDir)
 	} else {
-		r.srv.log.Info("The log has space again: writes are accepted")
+		r.srv.log.Info("The log has space again")
 	}
 }
 
@@ -67,6 +69,7 @@ func (r *replica) lookAtLog() {
 func (r *replica) prepareAll() {
 	r.lookAtLog()
 	if r.ens != nil {
+		r.ens.heedSpace()
 		r.ens.resume(&r.app)
 	}
 	if len(r.batches) == 0 && len(r.internal) == 0 && r.throttler == nil {
