@@ -12,6 +12,7 @@ import (
 	"zabra.dev/zabra/bench"
 	"zabra.dev/zabra/server"
 	"zabra.dev/zabra/server/cli"
+	"zabra.dev/zabra/server/hosts"
 	"zabra.dev/zabra/server/script"
 )
 
@@ -26,6 +27,7 @@ func verbs() []verb {
 		{"server", "[CFG | PORT DATADIR [TICKTIME [MAXCNXNS]]]", "run one server in the foreground; without CFG a standalone server on port 2181 with data in ./zabra-data", runServer},
 		{"ensemble", ensembleArgs, "run an ensemble on this machine, each server a process of its own, until Ctrl-C", runEnsemble},
 		{"zkServer", "{start|stop|restart|status|...} [CFG]", "what zkServer.sh does", runScript},
+		{"hosts", hosts.Usage, "start, stop or restart the servers of a list of hosts by ssh, the leader last, or tell what they are", runHosts},
 		{"cli", "[-server HOST:PORT] [COMMAND]", "what zkCli.sh does", runCLI},
 		{"import", "[-log DIR] [-trust-empty] [-allow-damage] DIR [CFG]", "read the version-2 snapshots and logs of a Java server below DIR into the data directory", runImport},
 		{"export", "[-compress gz|snappy] [-parts KIND] DIR [CFG]", "write the data as a snapshot below DIR/version-2 that Java servers load; the server must not be running", runExport},
@@ -78,6 +80,8 @@ func runScript(args []string) int { return runScriptAs(append([]string{"zkServer
 func runScriptAs(argv []string) int {
 	return script.Main(argv, os.Environ(), os.Stdout, os.Stderr)
 }
+
+func runHosts(args []string) int { return hosts.Main(args, os.Stdout, os.Stderr) }
 
 func runCLI(args []string) int { return cli.Main(args, os.Stdin, os.Stdout, os.Stderr) }
 
