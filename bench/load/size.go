@@ -122,3 +122,15 @@ func (d *Sizes) draw(r *rng) int {
 	}
 	return p.min + int(r.below(uint32(p.max-p.min+1)))
 }
+
+// Mean returns the mean size in bytes.
+func (d Sizes) Mean() float64 {
+	sum := 0.0
+	for _, r := range d.parts {
+		sum += r.weight * float64(r.min+r.max) / 2
+	}
+	if d.sum == 0 {
+		return 0
+	}
+	return sum / d.sum
+}

@@ -82,3 +82,16 @@ func TestParseAddr(t *testing.T) {
 		}
 	}
 }
+
+// What this process uses is part of what the machine does.
+func TestMachineBusy(t *testing.T) {
+	needProc(t)
+	self, err := Read(os.Getpid())
+	if err != nil {
+		t.Fatal(err)
+	}
+	busy, err := MachineBusy()
+	if err != nil || busy < self.CPU {
+		t.Errorf("machine busy for %v, %v; this process alone for %v", busy, err, self.CPU)
+	}
+}
