@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"zabra.dev/zabra/bench/capacity"
 	"zabra.dev/zabra/bench/load"
 	"zabra.dev/zabra/bench/procstat"
 )
@@ -26,13 +27,7 @@ type Usage struct {
 }
 
 // A Machine tells where figures come from.
-type Machine struct {
-	CPUs   int    `json:"cpus"`
-	Model  string `json:"model"`
-	Kernel string `json:"kernel"`
-	// LoadAverage is that of the last minute, read after the measurement.
-	LoadAverage string `json:"load_average"`
-}
+type Machine = capacity.Machine
 
 // A Report is a result with what the servers used meanwhile.
 type Report struct {
@@ -52,20 +47,26 @@ type meter struct {
 func newMeter(addrs []string) *meter {
 	m := &meter{}
 	for _, a := range addrs {
-		t, err := net.ResolveTCPAddr("tcp", a)
-		if err != nil {
-			continue
-		}
-		ip := t.AddrPort().Addr()
-		if !ip.IsValid() {
-			ip = netip.AddrFrom4([4]byte{127, 0, 0, 1})
-		}
-		if pid, err := procstat.Listener(netip.AddrPortFrom(ip, uint16(t.Port))); err == nil {
+		if pid, ok := localPID(a); ok {
 			m.addrs = append(m.addrs, a)
 			m.pids = append(m.pids, pid)
 		}
 	}
 	return m
+}
+
+// localPID returns the process that listens on addr, false when it is not on this machine.
+func localPID(addr string) (int, bool) {
+	t, err := net.ResolveTCPAddr("tcp", addr)
+	if err != nil {
+		return 0, false
+	}
+	ip := t.AddrPort().Addr()
+	if !ip.IsValid() {
+		ip = netip.AddrFrom4([4]byte{127, 0, 0, 1})
+	}
+	pid, err := procstat.Listener(netip.AddrPortFrom(ip, uint16(t.Port)))
+	return pid, err == nil
 }
 
 // window is the OnWindow of a load.Config.
