@@ -27,6 +27,8 @@ type command struct {
 func commands() []command {
 	return []command{
 		{"run", "[FLAGS]", "measure one ensemble", runRun},
+		{"plan", "[FLAGS]", "find what an ensemble carries within a latency, and what a load needs; writes a report", runPlan},
+		{"report", "[FLAGS] FILE", "write the report of a plan again, or of two side by side", runReport},
 		{"compare", "[FLAGS]", "start Debian's Java server and Zabra on this machine and measure both, interleaved", runCompare},
 		{"failover", "[FLAGS]", "stop and kill leaders of ensembles on this machine and measure how long clients are without service", runFailover},
 		{"join", "[FLAGS]", "have an empty server join ensembles on this machine and measure how long it takes and what clients notice", runJoin},
