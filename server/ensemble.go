@@ -47,6 +47,7 @@ type ensemble struct {
 	state    quorum.State
 	leader   *zab.Leader
 	learner  *zab.Learner
+	master   observerMaster // of a follower
 	window   *zab.Window
 	history  history
 	listener io.Closer
@@ -55,6 +56,8 @@ type ensemble struct {
 	// life counts roles taken: what a goroutine reports for an earlier one is dropped.
 	life     uint64
 	dialStop context.CancelFunc
+	// masterTurn says which observer master an observer tries next; 0: none was tried.
+	masterTurn int
 
 	out         zab.Outputs
 	slab        *slab // proposals of the leader's that this turn logs
@@ -65,8 +68,9 @@ type ensemble struct {
 	readOnly    bool           // in read-only mode
 	received    *engine.Engine // a tree of the leader's that has not taken the place of ours yet
 	unlogged    []unloggedProposal
-	needSnap    bool // the next learner must not offer its own history
-	offersNone  bool // and this one does not
+	trimTo      quorum.Zxid // committed, not trimmed from the window yet
+	needSnap    bool        // the next learner must not offer its own history
+	offersNone  bool        // and this one does not
 	// spaceAtMs is when to try again for space; 0: nothing waits for it.
 	spaceAtMs int64
 	// beginLogAt is where the log must begin anew, because of the image, before anything else is done with it;
@@ -74,7 +78,7 @@ type ensemble struct {
 	beginLogAt quorum.Zxid
 
 	forwarded  forwardQueue
-	moves      map[proto.SessionID][]request // re-attaches that wait for the leader's verdict
+	moves      map[proto.SessionID][]move // re-attaches that wait for the leader's verdict
 	syncs      map[uint64]request
 	nextToken  uint64
 	held       int           // requests that wait for others of their connection
@@ -105,12 +109,14 @@ type EnsembleOptions struct {
 	EpochWaitMax               time.Duration
 	SnapSyncsMax, DiffSyncsMax int
 	// ConnectLimit is how long a learner tries to connect; 0: Timing.InitLimit ticks.
-	ConnectLimit    time.Duration
-	Election        election.Options
-	Network         peerNetwork
-	ReconfigEnabled bool
-	LeaderServes    bool
-	ClientAddr      string // told to operators
+	ConnectLimit time.Duration
+	// ObserverMasterPort is where followers serve observers, and where observers find them; 0: nowhere.
+	ObserverMasterPort int
+	Election           election.Options
+	Network            peerNetwork
+	ReconfigEnabled    bool
+	LeaderServes       bool
+	ClientAddr         string // told to operators
 	// LocalSessions: clients get sessions that this server alone knows; with LocalUpgrading one that creates an
 	// ephemeral becomes global.
 	LocalSessions, LocalUpgrading bool
@@ -123,7 +129,7 @@ func (e *ensemble) now() time.Duration { return time.Duration(e.r.srv.nowNs()) }
 func newEnsemble(r *replica, opts EnsembleOptions) (*ensemble, error) {
 	e := &ensemble{
 		r: r, opts: opts, config: opts.Config, lastSeen: opts.Config, successor: quorum.NoServer, links: map[zab.LinkID]*peerLink{}, figures: newEnsembleFigures(r.srv.figures),
-		moves: map[proto.SessionID][]request{}, syncs: map[uint64]request{},
+		moves: map[proto.SessionID][]move{}, syncs: map[uint64]request{},
 	}
 	e.history.e = e
 	if opts.ReconfigEnabled && opts.LastSeen != nil && opts.LastSeen.Version > opts.Config.Version {
@@ -282,7 +288,7 @@ func (e *ensemble) lead(electors []quorum.ServerID) {
 	life := e.life
 	self := e.config.Member(e.opts.Self)
 	l, err := e.opts.Network.ListenQuorum(*self, func(link peerConn) {
-		e.r.post(func(*replica) { e.linkOpened(life, link) })
+		e.r.post(func(*replica) { e.linkOpened(life, link, false) })
 	})
 	if err != nil {
 		e.r.srv.fatal(err)
@@ -310,6 +316,10 @@ func (e *ensemble) follow(leader quorum.ServerID) {
 		e.giveUp(fmt.Errorf("server: leader %d is not in the config", leader), false, quorum.NoServer)
 		return
 	}
+	to := *m
+	if master, ok := e.chooseMaster(leader); ok {
+		to = master
+	}
 	last := e.r.engine.LastZxid()
 	offered := last
 	if e.needSnap {
@@ -330,7 +340,7 @@ func (e *ensemble) follow(leader quorum.ServerID) {
 		patience = e.opts.Timing.Tick * time.Duration(e.opts.Timing.InitLimit)
 	}
 	e.r.srv.wg.Go(func() {
-		link, err := e.opts.Network.DialQuorum(ctx, *m, patience)
+		link, err := e.opts.Network.DialQuorum(ctx, to, patience)
 		if err != nil {
 			e.r.post(func(*replica) {
 				if life == e.life {
@@ -339,38 +349,38 @@ func (e *ensemble) follow(leader quorum.ServerID) {
 			})
 			return
 		}
-		e.r.post(func(*replica) { e.linkOpened(life, link) })
+		e.r.post(func(*replica) { e.linkOpened(life, link, false) })
 	})
 }
 
-// linkOpened takes a new connection of the quorum port up.
-func (e *ensemble) linkOpened(life uint64, link peerConn) {
+// linkOpened takes a new connection of the quorum port, or of the port for observers, up.
+func (e *ensemble) linkOpened(life uint64, link peerConn, observer bool) {
 	if life != e.life || (e.leader == nil && e.learner == nil) {
 		link.Close(errRoleEnded)
 		return
 	}
 	e.nextLink++
 	id := e.nextLink
-	e.links[id] = &peerLink{link: link, openedMs: e.r.srv.wallMs()}
+	e.links[id] = &peerLink{link: link, observer: observer, openedMs: e.r.srv.wallMs()}
 	link.Start(
 		func(packets []quorum.Packet) { e.r.postAndWait(func(*replica) { e.packets(id, packets) }) },
 		func(err error) { e.r.post(func(*replica) { e.linkClosed(id, err) }) })
-	e.step(zab.Input{Kind: zab.InLinkOpened, Link: id})
+	e.stepLink(zab.Input{Kind: zab.InLinkOpened, Link: id})
 	e.endTurn()
 }
 
 func (e *ensemble) linkClosed(id zab.LinkID, err error) {
-	if e.links[id] == nil {
+	l := e.links[id]
+	if l == nil {
 		return
 	}
-	delete(e.links, id)
-	if e.learner != nil {
+	if e.leader != nil || l.observer {
+		e.r.srv.log.Warn(fmt.Sprintf("******* GOODBYE %d ********", id), "err", err)
+	} else {
 		e.r.srv.log.Warn("Connection to the leader ended", "err", err)
 	}
-	if e.leader != nil {
-		e.r.srv.log.Warn(fmt.Sprintf("******* GOODBYE %d ********", id), "err", err)
-	}
-	e.step(zab.Input{Kind: zab.InLinkClosed, Link: id, Err: err})
+	e.stepLink(zab.Input{Kind: zab.InLinkClosed, Link: id, Err: err})
+	delete(e.links, id)
 	e.endTurn()
 }
 
@@ -382,6 +392,10 @@ func (e *ensemble) packets(id zab.LinkID, packets []quorum.Packet) {
 	for i := range packets {
 		if e.links[id] == nil {
 			return
+		}
+		if e.links[id].observer {
+			e.stepMaster(zab.Input{Kind: zab.InPacket, Link: id, Packet: packets[i]})
+			continue
 		}
 		if e.learner != nil && packets[i].Type == quorum.PacketDiff {
 			e.r.srv.log.Info(fmt.Sprintf("Getting a diff from the leader 0x%x", packets[i].Zxid))
@@ -401,6 +415,15 @@ func (e *ensemble) step(in zab.Input) {
 	case e.learner != nil:
 		e.learner.Step(e.now(), in, &e.out)
 	}
+}
+
+// stepLink steps the machine that the link of in belongs to.
+func (e *ensemble) stepLink(in zab.Input) {
+	if l := e.links[in.Link]; l != nil && l.observer {
+		e.stepMaster(in)
+		return
+	}
+	e.step(in)
 }
 
 // tick is called at least every half tick and at the machines' deadlines.
@@ -429,6 +452,10 @@ func (e *ensemble) tick() {
 		e.step(zab.Input{Kind: zab.InTick})
 		e.endTurn()
 	}
+	if m := e.master.machine; m != nil && now >= m.NextDeadline() {
+		e.stepMaster(zab.Input{Kind: zab.InTick})
+		e.endTurn()
+	}
 }
 
 // nextDeadline is when tick has something to do, for the replica's timer.
@@ -438,6 +465,8 @@ func (e *ensemble) nextDeadline() time.Duration {
 		return min(e.election.NextDeadline(), e.readOnlyAt(), e.spaceAt())
 	case e.leader != nil:
 		return e.leader.NextDeadline()
+	case e.master.machine != nil:
+		return min(e.learner.NextDeadline(), e.master.machine.NextDeadline())
 	case e.learner != nil:
 		return e.learner.NextDeadline()
 	}
@@ -452,6 +481,7 @@ func (e *ensemble) turn() {
 	if z := e.r.durableZxid.Load(); z > e.durable {
 		e.durable = z
 		e.step(zab.Input{Kind: zab.InLogDurable, Zxid: z})
+		e.stepMaster(zab.Input{Kind: zab.InLogDurable, Zxid: z})
 	}
 	e.endTurn()
 	e.tick()
@@ -478,6 +508,7 @@ func (e *ensemble) closeLinks() {
 		_ = e.listener.Close()
 		e.listener = nil
 	}
+	e.stopMaster()
 	for id, l := range e.links {
 		l.link.Close(errRoleEnded)
 		delete(e.links, id)

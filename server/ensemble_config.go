@@ -56,8 +56,9 @@ func ensembleFromConfig(c *config.Config) (*EnsembleOptions, error) {
 		CommitLogCount: c.Storage.CommitLogCount, SnapSizeFactor: c.Storage.SnapshotSizeFactor,
 		Network:      &tcpNetwork{self: c.Ensemble.MyID, cfg: c},
 		EpochWaitMax: c.Ensemble.LeaderEpochWaitMax, SnapSyncsMax: c.Ensemble.ConcurrentSnapSyncsMax, DiffSyncsMax: c.Ensemble.ConcurrentDiffSyncsMax,
-		ConnectLimit: c.Sessions.TickTime * time.Duration(c.Ensemble.ConnectLimitTicks),
-		ForceSnap:    c.Ensemble.ForceSnapshotSync, LeaderServes: c.Ensemble.LeaderServes || len(members.Members) == 1,
+		ObserverMasterPort: c.Ensemble.ObserverMasterPort,
+		ConnectLimit:       c.Sessions.TickTime * time.Duration(c.Ensemble.ConnectLimitTicks),
+		ForceSnap:          c.Ensemble.ForceSnapshotSync, LeaderServes: c.Ensemble.LeaderServes || len(members.Members) == 1,
 		LocalSessions: c.Sessions.LocalEnabled, LocalUpgrading: c.Sessions.LocalUpgradingEnabled, ReadOnlyMode: c.Sessions.ReadOnlyEnabled,
 		Election: election.Options{
 			ReconfigEnabled:         c.Ensemble.ReconfigEnabled,

@@ -28,6 +28,10 @@ func (e *ensemble) doOutputs() {
 	e.flushAppends()
 	e.out.Reset()
 	e.scratch = e.scratch[:0]
+	if e.trimTo != 0 {
+		e.window.Trim(e.trimTo)
+		e.trimTo = 0
+	}
 	for _, l := range e.links {
 		l.flush()
 	}
@@ -93,11 +97,25 @@ func (e *ensemble) do(o *zab.Output) bool {
 		return false
 	case zab.OutSyncDone:
 		e.syncDone(o.Token)
+	case zab.OutForwardSync:
+		e.forObserver(o)
 	case zab.OutTouch:
+		if e.learner != nil {
+			e.forObserver(o)
+			break
+		}
 		e.touch(quorum.Touches(o.Data))
 	case zab.OutRequest:
+		if e.learner != nil {
+			e.forObserver(o)
+			break
+		}
 		e.remoteRequest(o)
 	case zab.OutRevalidate:
+		if e.learner != nil {
+			e.forObserver(o)
+			break
+		}
 		e.revalidate(o)
 	case zab.OutRevalidated:
 		e.revalidated(o.Session, o.OK)
@@ -174,7 +192,9 @@ func (e *ensemble) commit(zxid quorum.Zxid) {
 	e.committed = max(e.committed, zxid)
 	e.r.applyCommitted()
 	if e.learner != nil {
-		e.window.Trim(zxid)
+		e.stepMaster(zab.Input{Kind: zab.InCommitted, Zxid: zxid})
+		// What is told to observers is sent first.
+		e.trimTo = zxid
 	}
 }
 
@@ -205,6 +225,7 @@ func (e *ensemble) serve(epoch quorum.Epoch) {
 		s.setMode("observer")
 	} else {
 		s.setMode("follower")
+		e.startMaster(r.engine.LastZxid())
 	}
 	s.log.Info(fmt.Sprintf("Peer state changed: %s - broadcast", e.state))
 	s.serving.Store(e.leader == nil || e.opts.LeaderServes)
@@ -256,7 +277,11 @@ func (e *ensemble) dropClients() {
 	clear(e.resumable)
 	e.resumable = e.resumable[:0]
 	for id, waiting := range e.moves {
-		done += int64(len(waiting))
+		for i := range waiting {
+			if waiting[i].conn != nil {
+				done++
+			}
+		}
 		delete(e.moves, id)
 	}
 	clear(e.syncs)

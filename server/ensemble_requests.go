@@ -156,9 +156,15 @@ func (e *ensemble) attach(a *appender, q *request) {
 		r.reattach(q)
 		return
 	}
-	e.moves[q.session] = append(e.moves[q.session], *q)
+	e.moves[q.session] = append(e.moves[q.session], move{request: *q})
 	s.log.Info("Revalidating client: " + hexID(q.session))
 	e.step(zab.Input{Kind: zab.InRevalidate, Session: q.session, TimeoutMs: q.timeoutMs})
+}
+
+// A move is a re-attach that waits for the leader's verdict: of a client here, or of one behind an observer.
+type move struct {
+	request
+	observer zab.LinkID // 0: of a client here
 }
 
 // revalidated is the leader's verdict on the oldest move of the session.
@@ -172,6 +178,10 @@ func (e *ensemble) revalidated(id proto.SessionID, ok bool) {
 		delete(e.moves, id)
 	} else {
 		e.moves[id] = waiting[1:]
+	}
+	if q.conn == nil {
+		e.stepMaster(zab.Input{Kind: zab.InRevalidated, Link: q.observer, Session: id, OK: ok})
+		return
 	}
 	r := e.r
 	if !ok {
@@ -206,6 +216,11 @@ func (e *ensemble) sync(body []byte, q *request) {
 }
 
 func (e *ensemble) syncDone(token uint64) {
+	if link, ok := e.master.syncs[token]; ok {
+		delete(e.master.syncs, token)
+		e.stepMaster(zab.Input{Kind: zab.InSyncAnswered, Link: link})
+		return
+	}
 	q, ok := e.syncs[token]
 	if !ok {
 		return
@@ -286,6 +301,7 @@ func (e *ensemble) collectTouches() {
 			e.touches = quorum.AppendTouch(e.touches, quorum.Touch{SessionID: id, TimeoutMs: x.timeoutMs})
 		}
 	}
+	e.appendObserverTouches()
 	if e.touches == nil {
 		e.touches = []byte{}
 	}

@@ -11,6 +11,7 @@ import (
 type peerLink struct {
 	link     peerConn
 	out      []byte // not queued yet
+	observer bool   // of one that this follower serves
 	queued   bool   // something is, since the last flush
 	openedMs int64  // wall clock
 	received int64  // packets

@@ -40,7 +40,10 @@ func (e *ensemble) stream(id zab.LinkID, f func(l *peerLink) (quorum.Zxid, error
 			if life != e.life {
 				return
 			}
-			e.step(zab.Input{Kind: zab.InStreamed, Link: id, Zxid: zxid, OK: err == nil})
+			if e.links[id] == nil {
+				return
+			}
+			e.stepLink(zab.Input{Kind: zab.InStreamed, Link: id, Zxid: zxid, OK: err == nil})
 			e.endTurn()
 		})
 	})

@@ -25,8 +25,9 @@ type Membership struct {
 	Config     *quorum.Config // committed; immutable
 	ClientAddr string         // of this server, as configured; empty without a client port
 	LastZxid   proto.Zxid     // applied
+	// Learners are those of a leader, or the observers of an observer master.
+	Learners []LearnerStatus
 	// What follows is a leader's.
-	Learners       []LearnerStatus
 	PendingSyncs   int
 	LeaderUptimeMs int64
 	Proposals      ProposalSizes
@@ -71,20 +72,31 @@ func (e *ensemble) membership() Membership {
 		if e.serving {
 			m.LeaderUptimeMs = s.nowMs() - e.servingMs
 		}
-		for _, l := range e.leader.AppendLearners(nil) {
-			st := LearnerStatus{LearnerStatus: l}
-			if link := e.links[l.Link]; link != nil {
-				st.Addr, st.EstablishedMs, st.PacketsReceived = link.addr(), link.openedMs, link.received
-			}
-			m.Learners = append(m.Learners, st)
-		}
+		m.Learners = e.learnersOf(e.leader)
 	case e.learner != nil:
 		m.Stage, m.Leader, m.HasLeader = e.learner.Stage(), e.election.Vote().Leader, true
 		for _, l := range e.links {
-			m.LeaderLink = l.addr()
+			if !l.observer {
+				m.LeaderLink = l.addr()
+			}
+		}
+		if e.master.machine != nil {
+			m.Learners = e.learnersOf(e.master.machine)
 		}
 	}
 	return m
+}
+
+// learnersOf tells of the learners of a leader or observer master.
+func (e *ensemble) learnersOf(l *zab.Leader) (list []LearnerStatus) {
+	for _, l := range l.AppendLearners(nil) {
+		st := LearnerStatus{LearnerStatus: l}
+		if link := e.links[l.Link]; link != nil {
+			st.Addr, st.EstablishedMs, st.PacketsReceived = link.addr(), link.openedMs, link.received
+		}
+		list = append(list, st)
+	}
+	return list
 }
 
 // addr is the other end; the network writes it as Java does, with a slash in front.
@@ -113,7 +125,13 @@ func (m *Membership) gauges() []metrics.Gauge {
 	list := []metrics.Gauge{g("quorum_size", int64(m.Config.VoterCount()))}
 	switch m.State {
 	case quorum.Following:
-		return append(list, g("synced_observers", 0)) // observers of a follower; it takes none
+		observers := int64(0)
+		for i := range m.Learners {
+			if m.Learners[i].InStep {
+				observers++
+			}
+		}
+		return append(list, g("synced_observers", observers))
 	case quorum.Leading:
 	default:
 		return list

@@ -15,7 +15,7 @@ import (
 type memNet struct {
 	mu        sync.Mutex // guards the rest
 	ports     map[quorum.ServerID]*memPort
-	listeners map[quorum.ServerID]func(peerConn)
+	listeners map[memPlace]func(peerConn)
 	conns     map[*memConn]struct{}
 	cut       map[quorum.ServerID]bool
 	mute      map[quorum.ServerID]bool
@@ -25,7 +25,7 @@ type memNet struct {
 
 func newMemNet() *memNet {
 	return &memNet{
-		ports: map[quorum.ServerID]*memPort{}, listeners: map[quorum.ServerID]func(peerConn){},
+		ports: map[quorum.ServerID]*memPort{}, listeners: map[memPlace]func(peerConn){},
 		conns: map[*memConn]struct{}{}, cut: map[quorum.ServerID]bool{}, mute: map[quorum.ServerID]bool{},
 	}
 }
@@ -123,17 +123,24 @@ func (p *memPort) Close() error {
 	return nil
 }
 
+// memPlace is a port of a server.
+type memPlace struct {
+	id   quorum.ServerID
+	port int
+}
+
 type closerFunc func() error
 
 func (f closerFunc) Close() error { return f() }
 
-func (o *memNetOf) ListenQuorum(_ quorum.Member, opened func(peerConn)) (io.Closer, error) {
+func (o *memNetOf) ListenQuorum(self quorum.Member, opened func(peerConn)) (io.Closer, error) {
+	at := memPlace{o.self, self.QuorumAddrs[0].Port}
 	o.net.mu.Lock()
-	o.net.listeners[o.self] = opened
+	o.net.listeners[at] = opened
 	o.net.mu.Unlock()
 	return closerFunc(func() error {
 		o.net.mu.Lock()
-		delete(o.net.listeners, o.self)
+		delete(o.net.listeners, at)
 		o.net.mu.Unlock()
 		return nil
 	}), nil
@@ -146,7 +153,7 @@ func (o *memNetOf) DialQuorum(ctx context.Context, leader quorum.Member, patienc
 	defer retry.Stop()
 	for {
 		o.net.mu.Lock()
-		opened := o.net.listeners[leader.ID]
+		opened := o.net.listeners[memPlace{leader.ID, leader.QuorumAddrs[0].Port}]
 		if opened != nil && !o.net.cut[o.self] && !o.net.cut[leader.ID] {
 			a := &memConn{net: o.net, self: o.self, peer: leader.ID, in: newMemStream()}
 			b := &memConn{net: o.net, self: leader.ID, peer: o.self, in: newMemStream()}

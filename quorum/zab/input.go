@@ -36,6 +36,11 @@ const (
 	InResign
 	// InLooking: Server told that it looks for a leader. Leader.
 	InLooking
+	// InCommitted: everything up to Zxid is committed; the window has it. Observer master.
+	InCommitted
+	// InSyncAnswered: what was committed before the OutForwardSync of Link has been told by InCommitted. Observer
+	// master.
+	InSyncAnswered
 
 	// InPropose: Proposals were prepared and appended to the log's queue, in order. The machine
 	// takes one reference of each and borrows the slice until return. Leader, after OutServe.

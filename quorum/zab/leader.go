@@ -51,6 +51,7 @@ type Leader struct {
 	window  *Window
 	history History
 
+	master   bool // of observers, see NewObserverMaster
 	phase    leaderPhase
 	began    time.Duration // of discovery
 	deadline time.Duration // of the phase, before serving
@@ -176,11 +177,14 @@ func (l *Leader) HasSyncedQuorum(config *quorum.Config) bool {
 // Window lends the proposals in memory, to be read while doing outputs.
 func (l *Leader) Window() *Window { return l.window }
 
-// Start begins with discovery.
+// Start begins with discovery; an observer master just begins.
 func (l *Leader) Start(now time.Duration, out *Outputs) {
 	l.now, l.began = now, now
 	l.deadline = now + l.opts.Timing.init()
 	l.nextPing = now + l.opts.Timing.Tick/2
+	if l.master {
+		return
+	}
 	l.offerEpoch(l.opts.Self, l.opts.AcceptedEpoch, out)
 }
 
@@ -215,7 +219,7 @@ func (l *Leader) Step(now time.Duration, in Input, out *Outputs) {
 	case InLogDurable:
 		if in.Zxid > l.durable {
 			l.durable = in.Zxid
-			l.dirty, l.trim = true, true
+			l.dirty, l.trim = true, !l.master
 			if l.phase == leaderAckEpoch {
 				l.promiseOwn(out)
 			}
@@ -238,6 +242,12 @@ func (l *Leader) Step(now time.Duration, in Input, out *Outputs) {
 	case InLooking:
 		if max := l.opts.EpochWaitMax; l.phase == leaderDiscovery && max >= 0 && l.now-l.began > max && serverSet(l.opts.Electors).has(in.Server) {
 			l.giveUp(out, fmt.Errorf("%w: server %d", ErrDisloyal, in.Server))
+		}
+	case InCommitted:
+		l.informUpTo(in.Zxid, out)
+	case InSyncAnswered:
+		if p := l.peerAt(in.Link); p != nil {
+			out.send(p.link, quorum.PacketSync, 0, nil)
 		}
 	case InResign:
 		l.giveUp(out, fmt.Errorf("%w: %w", ErrResigned, in.Err))

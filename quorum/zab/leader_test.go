@@ -564,3 +564,54 @@ func TestLeaderSyncLimits(t *testing.T) {
 	r.step(Input{Kind: InLinkClosed, Link: 4})
 	expect(t, greet(4, quorum.PacketObserverInfo, -1), "4<snap")
 }
+
+// TestObserverMaster: what a follower does for observers in its leader's place, and what it does not.
+func TestObserverMaster(t *testing.T) {
+	opts := LeaderOptions{Self: 2, Config: testConfig(3, 3), CurrentEpoch: 2, LastZxid: zx(2, 2), DurableZxid: zx(2, 2), Timing: testTiming}
+	w := NewWindow(zx(1, 3), 0)
+	for i := 1; i <= 4; i++ {
+		w.Append(zx(2, i), testProposal(zx(2, i), i), nil) // 3 and 4 are not committed
+	}
+	r := &leaderRig{t: t, l: NewObserverMaster(opts, w, noHistory{})}
+	expect(t, r.start())
+
+	// Observers come any time and wait for nobody; the history is what is committed.
+	expect(t, r.open(4))
+	expect(t, r.info(4, quorum.PacketObserverInfo, 1), "4<LEADERINFO 200000000")
+	expect(t, r.ackEpoch(4, 1, zx(2, 1)), "4<DIFF 200000002", "4<history 200000002..200000002", "4<NEWLEADER 200000000")
+	// What is committed before the ACK is told, too; UPTODATE comes with the ACK.
+	expect(t, r.step(Input{Kind: InCommitted, Zxid: zx(2, 3)}), "4<INFORMs 200000003..200000003")
+	expect(t, r.ack(4, zx(2, 0)), "4<UPTODATE -1")
+	expect(t, r.step(Input{Kind: InCommitted, Zxid: zx(2, 4)}), "4<INFORMs 200000004..200000004")
+	expect(t, r.step(Input{Kind: InCommitted, Zxid: zx(2, 4)}))
+
+	// Followers, observers of a newer epoch, and those who are ahead for the moment are turned away.
+	r.open(3)
+	expect(t, r.info(3, quorum.PacketFollowerInfo, 1), "close 3: protocol violation")
+	r.open(5)
+	expect(t, r.info(5, quorum.PacketObserverInfo, 3), "close 5: learner has accepted a newer epoch")
+	r.open(6)
+	r.info(6, quorum.PacketObserverInfo, 2)
+	expect(t, r.ackEpoch(6, 2, zx(2, 5)), "close 6: learner is ahead of the leader")
+
+	// What observers ask is passed on, and answered to the one that asked.
+	request := func(op proto.OpCode) []byte {
+		req := quorum.Request{SessionID: 7, Cxid: 1, Op: op}
+		return req.Append(nil)
+	}
+	expect(t, r.packet(4, quorum.PacketRequest, -1, request(proto.OpSetData)), "request of 4")
+	expect(t, r.packet(4, quorum.PacketRequest, -1, request(proto.OpSync)), "sync of 4")
+	expect(t, r.step(Input{Kind: InSyncAnswered, Link: 4}), "4<SYNC 0")
+	expect(t, r.step(Input{Kind: InRevalidated, Link: 4, Session: 7, OK: true}), "4<REVALIDATE -1")
+	expect(t, r.packet(4, quorum.PacketPing, zx(2, 4), quorum.AppendTouch(nil, quorum.Touch{SessionID: 7, TimeoutMs: 9})), "touch 1 by 4")
+
+	// An observer that is silent is let go; the master itself goes on alone.
+	all := r.tick(testTiming.sync() + testTiming.Tick)
+	if len(all) != 1 || all[0] != "close 4: peer silent" {
+		t.Errorf("%q", all)
+	}
+	expect(t, r.step(Input{Kind: InSyncAnswered, Link: 4}))
+	r.open(4)
+	r.info(4, quorum.PacketObserverInfo, 2)
+	expect(t, r.ackEpoch(4, 2, zx(2, 4)), "4<DIFF 200000004", "4<NEWLEADER 200000000")
+}

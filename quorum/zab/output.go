@@ -85,6 +85,9 @@ const (
 	// OutAnswerPing: send PING with Zxid and, as Touches, the sessions active since the last
 	// answer. Learner.
 	OutAnswerPing
+	// OutForwardSync: Server behind Link wants the sync in Data and Auth, as in OutRequest: ask the leader for it
+	// and step InSyncAnswered when its answer has come. Observer master.
+	OutForwardSync
 	// OutWarn: something odd that the protocol survives, in Reason, about Link if not 0.
 	OutWarn
 )

@@ -118,6 +118,9 @@ func (l *Leader) learnerInfo(p *peer, pkt *quorum.Packet, out *Outputs) {
 	if info.Features != 0 {
 		p.features = l.opts.Features // a Java learner is told nothing
 	}
+	if l.refuse(p, quorum.EpochOf(pkt.Zxid), out) {
+		return
+	}
 	if l.phase == leaderDiscovery {
 		l.offerEpoch(p.id, quorum.EpochOf(pkt.Zxid), out)
 		return
@@ -222,6 +225,11 @@ func (l *Leader) promise(id quorum.ServerID, out *Outputs) {
 
 // synchronise begins to bring a learner to the leader's history.
 func (l *Leader) synchronise(p *peer, out *Outputs) {
+	if l.master && p.zxid > l.committed && quorum.EpochOf(p.zxid) == l.epoch {
+		// Another server has told it what is committed here in a moment. It must not be cut off.
+		l.close(p, out, fmt.Errorf("%w: observer %d with 0x%x, here 0x%x is committed", ErrAhead, p.id, p.zxid, l.committed))
+		return
+	}
 	plan := decideSync(p.zxid, l.committed, l.window, l.history, l.opts.ForceSnap)
 	p.bySnap = plan.kind == syncSnap
 	if p.observer && l.syncsFull(p.bySnap) {
@@ -400,6 +408,11 @@ func (l *Leader) steady(p *peer, pkt *quorum.Packet, out *Outputs) {
 		r, err := quorum.DecodeRequest(pkt.Data)
 		if err != nil {
 			l.close(p, out, fmt.Errorf("%w: %w", ErrProtocol, err))
+			return
+		}
+		if r.Op == proto.OpSync && l.master {
+			o := out.add(OutForwardSync)
+			o.Link, o.Server, o.Data, o.Auth = p.link, p.id, pkt.Data, pkt.Auth
 			return
 		}
 		if r.Op == proto.OpSync {

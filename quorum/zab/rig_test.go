@@ -78,6 +78,8 @@ func show(o *Output) string {
 		return fmt.Sprintf("revalidated %x %v", o.Session, o.OK)
 	case OutAnswerPing:
 		return fmt.Sprintf("%d<answer %x", o.Link, o.Zxid)
+	case OutForwardSync:
+		return fmt.Sprintf("sync of %d", o.Server)
 	case OutWarn:
 		return "warn: " + reason(o.Reason)
 	}

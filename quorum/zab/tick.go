@@ -37,7 +37,7 @@ func (l *Leader) tick(out *Outputs) {
 		}
 	}
 	// Every second time, which is once per tick, it is counted who is still there.
-	if l.halfTicks++; l.halfTicks%2 == 0 && l.phase == leaderServing && !l.isQuorum(l.isFresh) {
+	if l.halfTicks++; l.halfTicks%2 == 0 && l.phase == leaderServing && !l.master && !l.isQuorum(l.isFresh) {
 		l.giveUp(out, fmt.Errorf("%w: too few followers heard of within %v", ErrNoQuorum, l.opts.Timing.sync()))
 	}
 }

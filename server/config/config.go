@@ -242,11 +242,10 @@ type Ensemble struct {
 	ListenOnAllIPs    bool
 	SyncEnabled       bool // observers write logs and snapshots too
 
-	InitLimitTicks          int
-	SyncLimitTicks          int
-	ConnectLimitTicks       int // connectToLearnerMasterLimit; 0 means InitLimitTicks
-	ObserverMasterPort      int // 0 is off
-	ObserverMasterSizeLimit int // bytes of proposals an observer master keeps
+	InitLimitTicks     int
+	SyncLimitTicks     int
+	ConnectLimitTicks  int // connectToLearnerMasterLimit; 0 means InitLimitTicks
+	ObserverMasterPort int // 0 is off
 
 	CnxTimeout              time.Duration // to open an election connection
 	QuorumCnxnTimeout       time.Duration // read timeout of election sockets; effective: tickTime x syncLimit when not set

@@ -27,7 +27,7 @@ func fixedKeys() []*Key {
 		fixed("secureClientPort", "", KindPort, "", func(c *Config) any { return &c.Client.Secure }),
 		fixed("secureClientPortAddress", "", KindString, "", func(c *Config) any { return &c.Client.Secure.Host }),
 		fixed("observerMasterPort", "0", KindInt, "", func(c *Config) any { return &c.Ensemble.ObserverMasterPort }).
-			checked(checkObserverMasterPort).kept("followers take no observers, which follow the leader itself"),
+			checked(checkObserverMasterPort),
 		fixed("clientPortListenBacklog", "-1", KindInt, "connections", func(c *Config) any { return &c.Client.ListenBacklog }),
 		fixed("tickTime", "3000", KindDuration, "ms", func(c *Config) any { return &c.Sessions.TickTime }),
 		fixed("maxClientCnxns", "60", KindInt, "connections", func(c *Config) any { return &c.Client.CnxnsPerAddressMax }).checked(checkMaxClientCnxns),

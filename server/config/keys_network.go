@@ -61,7 +61,7 @@ func ensembleKeys() []*Key {
 		prop("observer.reconnectDelayMs", "0", KindDuration, "ms", func(c *Config) any { return &c.Ensemble.ObserverReconnectDelay }).kept("an observer reconnects at once"),
 		prop("observer.election.DelayMs", "200", KindDuration, "ms", func(c *Config) any { return &c.Ensemble.ObserverElectionDelay }),
 		prop("observer.syncEnabled", "", KindBool, "", nil).checked(checkObserverSync).kept("observers always have a log and snapshots"),
-		prop("observerMaster.sizeLimit", "33554432", KindInt, "bytes", func(c *Config) any { return &c.Ensemble.ObserverMasterSizeLimit }).kept("followers take no observers, which follow the leader itself"),
+		prop("observerMaster.sizeLimit", "33554432", KindInt, "bytes", nil).without("observers of a follower are served out of what commitLogCount keeps, and out of the log"),
 		bareProp("leader.nodelay", "true", KindBool, "", func(c *Config) any { return &c.Ensemble.LeaderNoDelay }),
 		bareProp("follower.nodelay", "true", KindBool, "", func(c *Config) any { return &c.Ensemble.FollowerNoDelay }),
 		prop("kerberos.canonicalizeHostNames", "false", KindBool, "", func(c *Config) any { return &c.SASL.CanonicalizeHostNames }).kept(reasonSASL),
