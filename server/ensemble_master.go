@@ -15,7 +15,10 @@ import (
 type observerMaster struct {
 	machine *zab.Leader // nil: none are served
 	port    io.Closer
-	syncs   map[uint64]zab.LinkID // by token
+	out     zab.Outputs // of one step, done at once
+	// informTo is what has been committed; the machine is told by inform.
+	informTo quorum.Zxid
+	syncs    map[uint64]zab.LinkID // by token
 	// touched are the sessions of observers that were active since the last PING was answered, with their timeouts
 	// in ms.
 	touched map[proto.SessionID]int32
@@ -47,7 +50,7 @@ func (e *ensemble) startMaster(last quorum.Zxid) {
 			Timing: e.opts.Timing, ForceSnap: e.opts.ForceSnap, SnapSyncsMax: e.opts.SnapSyncsMax, DiffSyncsMax: e.opts.DiffSyncsMax,
 		}, e.window, &e.history),
 	}
-	e.master.machine.Start(e.now(), &e.out)
+	e.master.machine.Start(e.now(), &e.master.out)
 }
 
 // masterOf is the member with its port for observers in place of its quorum port.
@@ -84,10 +87,40 @@ func (e *ensemble) chooseMaster(leader quorum.ServerID) (m quorum.Member, ok boo
 	return m, true
 }
 
-// stepMaster steps the observer master, if there is one.
+// stepMaster steps the observer master, if there is one, and does what it wants.
 func (e *ensemble) stepMaster(in zab.Input) {
-	if e.master.machine != nil {
-		e.master.machine.Step(e.now(), in, &e.out)
+	m := &e.master
+	if m.machine == nil {
+		return
+	}
+	m.machine.Step(e.now(), in, &m.out)
+	e.flushAppends() // before the window is read
+	for i := range m.out.List {
+		e.do(&m.out.List[i])
+	}
+	m.out.Reset()
+}
+
+// inform tells observers of what has been committed since the last time.
+func (e *ensemble) inform() {
+	if z := e.master.informTo; z != 0 {
+		e.master.informTo = 0
+		e.stepMaster(zab.Input{Kind: zab.InCommitted, Zxid: z})
+	}
+}
+
+// informActivated tells observers of a config that is in force now. Its transaction is the newest that is committed: it
+// is told with it.
+func (e *ensemble) informActivated(o *zab.Output) {
+	if e.master.machine == nil {
+		return
+	}
+	e.master.informTo = 0
+	e.stepMaster(zab.Input{Kind: zab.InCommitted, Zxid: o.Zxid, Config: o.Config, Server: o.Server})
+	for _, l := range e.links {
+		if l.observer {
+			l.flush() // this server may be about to leave its role
+		}
 	}
 }
 

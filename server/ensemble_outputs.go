@@ -26,6 +26,7 @@ func (e *ensemble) doOutputs() {
 		}
 	}
 	e.flushAppends()
+	e.inform()
 	e.out.Reset()
 	e.scratch = e.scratch[:0]
 	if e.trimTo != 0 {
@@ -129,6 +130,7 @@ func (e *ensemble) do(o *zab.Output) bool {
 		e.saveConfig(o.Config)
 	case zab.OutActivateConfig:
 		e.activateConfig(o.Config, o.Server)
+		e.informActivated(o)
 	default:
 		panic(fmt.Sprintf("server: output %d of the machine", o.Kind))
 	}
@@ -192,9 +194,8 @@ func (e *ensemble) commit(zxid quorum.Zxid) {
 	e.committed = max(e.committed, zxid)
 	e.r.applyCommitted()
 	if e.learner != nil {
-		e.stepMaster(zab.Input{Kind: zab.InCommitted, Zxid: zxid})
 		// What is told to observers is sent first.
-		e.trimTo = zxid
+		e.trimTo, e.master.informTo = zxid, zxid
 	}
 }
 

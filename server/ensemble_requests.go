@@ -218,6 +218,7 @@ func (e *ensemble) sync(body []byte, q *request) {
 func (e *ensemble) syncDone(token uint64) {
 	if link, ok := e.master.syncs[token]; ok {
 		delete(e.master.syncs, token)
+		e.inform()
 		e.stepMaster(zab.Input{Kind: zab.InSyncAnswered, Link: link})
 		return
 	}

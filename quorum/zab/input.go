@@ -36,7 +36,8 @@ const (
 	InResign
 	// InLooking: Server told that it looks for a leader. Leader.
 	InLooking
-	// InCommitted: everything up to Zxid is committed; the window has it. Observer master.
+	// InCommitted: everything up to Zxid is committed; the window has it. If Config is given, Zxid is the reconfig
+	// that made it the committed one, and Server the designated leader. Observer master.
 	InCommitted
 	// InSyncAnswered: what was committed before the OutForwardSync of Link has been told by InCommitted. Observer
 	// master.
@@ -102,6 +103,7 @@ type Input struct {
 	Server    quorum.ServerID
 	TimeoutMs int32
 	Err       error
+	Config    *quorum.Config
 	Packet    quorum.Packet
 	Proposals []Proposal
 }

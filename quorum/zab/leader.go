@@ -244,7 +244,7 @@ func (l *Leader) Step(now time.Duration, in Input, out *Outputs) {
 			l.giveUp(out, fmt.Errorf("%w: server %d", ErrDisloyal, in.Server))
 		}
 	case InCommitted:
-		l.informUpTo(in.Zxid, out)
+		l.informUpTo(&in, out)
 	case InSyncAnswered:
 		if p := l.peerAt(in.Link); p != nil {
 			out.send(p.link, quorum.PacketSync, 0, nil)

@@ -585,6 +585,15 @@ func TestObserverMaster(t *testing.T) {
 	expect(t, r.step(Input{Kind: InCommitted, Zxid: zx(2, 4)}), "4<INFORMs 200000004..200000004")
 	expect(t, r.step(Input{Kind: InCommitted, Zxid: zx(2, 4)}))
 
+	// A reconfig is told with its designated leader, and is the config from then on.
+	w.Append(zx(2, 5), testProposal(zx(2, 5), 5), nil)
+	w.Append(zx(2, 6), testProposal(zx(2, 6), 6), nil)
+	next := testConfig(3, 3).WithVersion(zx(2, 6))
+	expect(t, r.step(Input{Kind: InCommitted, Zxid: zx(2, 6), Config: next, Server: 3}), "4<INFORMs 200000005..200000005", "4<INFORMANDACTIVATE 200000006")
+	if r.l.Config() != next {
+		t.Error("the config stays")
+	}
+
 	// Followers, observers of a newer epoch, and those who are ahead for the moment are turned away.
 	r.open(3)
 	expect(t, r.info(3, quorum.PacketFollowerInfo, 1), "close 3: protocol violation")
@@ -592,7 +601,7 @@ func TestObserverMaster(t *testing.T) {
 	expect(t, r.info(5, quorum.PacketObserverInfo, 3), "close 5: learner has accepted a newer epoch")
 	r.open(6)
 	r.info(6, quorum.PacketObserverInfo, 2)
-	expect(t, r.ackEpoch(6, 2, zx(2, 5)), "close 6: learner is ahead of the leader")
+	expect(t, r.ackEpoch(6, 2, zx(2, 7)), "close 6: learner is ahead of the leader")
 
 	// What observers ask is passed on, and answered to the one that asked.
 	request := func(op proto.OpCode) []byte {
@@ -613,5 +622,5 @@ func TestObserverMaster(t *testing.T) {
 	expect(t, r.step(Input{Kind: InSyncAnswered, Link: 4}))
 	r.open(4)
 	r.info(4, quorum.PacketObserverInfo, 2)
-	expect(t, r.ackEpoch(4, 2, zx(2, 4)), "4<DIFF 200000004", "4<NEWLEADER 200000000")
+	expect(t, r.ackEpoch(4, 2, zx(2, 6)), "4<DIFF 200000006", "4<NEWLEADER 200000000")
 }

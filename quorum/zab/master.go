@@ -36,10 +36,35 @@ func (l *Leader) refuse(p *peer, accepted quorum.Epoch, out *Outputs) bool {
 }
 
 // informUpTo tells all observers of what is committed now.
-func (l *Leader) informUpTo(z quorum.Zxid, out *Outputs) {
+func (l *Leader) informUpTo(in *Input, out *Outputs) {
 	if !l.master {
 		panic("zab: InCommitted at a leader")
 	}
+	plain := in.Zxid
+	if in.Config != nil {
+		plain--
+	}
+	l.inform(plain, out)
+	if in.Config == nil {
+		return
+	}
+	l.config, l.lastSeen = in.Config, in.Config
+	l.newLeaderText = l.config.AppendText(nil)
+	if in.Zxid <= l.committed {
+		return // it came with the history
+	}
+	text := out.keep(quorum.AppendActivate(nil, in.Server), l.txnOf(in.Zxid))
+	for _, p := range l.peers {
+		if p.state >= peerSynced {
+			out.send(p.link, quorum.PacketInformAndActivate, in.Zxid, text)
+			p.sent, p.commitSent = in.Zxid, in.Zxid
+		}
+	}
+	l.committed, l.last = in.Zxid, in.Zxid
+}
+
+// inform sends what is committed up to z and not sent yet.
+func (l *Leader) inform(z quorum.Zxid, out *Outputs) {
 	if z <= l.committed {
 		return
 	}
