@@ -179,14 +179,16 @@ func (e *ensemble) start() error {
 	return nil
 }
 
-// stop ends links and ports. The replica goroutine has ended before.
+// stop ends ports and links. The replica goroutine has ended before. The election port goes first: the others look for
+// another leader when the links end, and do not wait for the vote of a server whose port refuses them.
 func (e *ensemble) stop() error {
+	var err error
+	if e.port != nil {
+		err = e.port.Close()
+	}
 	e.closeLinks()
 	e.dropReceived()
-	if e.port == nil {
-		return nil
-	}
-	return e.port.Close()
+	return err
 }
 
 // look begins an election.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"slices"
+	"syscall"
 	"time"
 
 	"zabra.dev/zabra/quorum"
@@ -24,12 +25,12 @@ func (m *CnxManager) dialLocked(p *cnxPeer) {
 // dial is the dial goroutine of one peer: it connects, says who this server is, and goes on as the
 // connection's reader; unless the peer has the higher id and is to connect back.
 func (m *CnxManager) dial(ctx context.Context, p *cnxPeer, generation int) {
-	for {
+	for resets := 0; ; {
 		m.mu.Lock()
 		lists := m.addressesLocked(p)
 		p.callBack, p.wanted = nil, false
 		m.mu.Unlock()
-		conn, down := m.connect(ctx, p.id, lists)
+		conn, down, reset := m.connect(ctx, p.id, lists)
 		m.mu.Lock()
 		if m.mu.closed || generation != m.mu.generation {
 			m.mu.Unlock()
@@ -54,16 +55,16 @@ func (m *CnxManager) dial(ctx context.Context, p *cnxPeer, generation int) {
 			}
 			m.mu.Unlock()
 			m.log.Info(fmt.Sprintf("Have smaller server identifier, so dropping the connection: (myId:%d --> sid:%d)", m.opts.Self, p.id))
-			conn.Close()
-			select {
-			case <-knocked:
-			case <-ctx.Done():
-			case <-time.After(connectBackWait):
-			}
+			reset = awaitCallBack(ctx, conn, knocked)
 			m.mu.Lock()
 			p.knocked = nil
 		}
-		again := p.wanted && p.cnx == nil
+		// A process that dies goes on accepting until its last socket is closed. The next attempt is refused then, and
+		// nobody has to wait for the vote of a server that is not there.
+		if reset {
+			resets++
+		}
+		again := (p.wanted || reset && resets == 1) && p.cnx == nil
 		if !again {
 			p.dialing = false
 		}
@@ -95,12 +96,42 @@ func (m *CnxManager) addressesLocked(p *cnxPeer) [][]quorum.Addr {
 	return lists
 }
 
+// awaitCallBack waits on a knock until the peer has called back or has had the time to, closes the knock, and tells
+// whether the peer reset it: it went away with the knock unread.
+func awaitCallBack(ctx context.Context, knock net.Conn, knocked <-chan struct{}) (reset bool) {
+	read := make(chan error, 1)
+	go func(read chan<- error) { // ends with the knock
+		_, err := knock.Read(make([]byte, 1))
+		read <- err
+	}(read)
+	timer := time.NewTimer(connectBackWait)
+	defer timer.Stop()
+	for waiting := true; waiting && !reset; {
+		select {
+		case <-knocked:
+			waiting = false
+		case <-ctx.Done():
+			waiting = false
+		case <-timer.C:
+			waiting = false
+		case err := <-read:
+			read = nil // closed in order: the knock was heard
+			reset = errors.Is(err, syscall.ECONNRESET)
+		}
+	}
+	knock.Close()
+	if read != nil {
+		<-read
+	}
+	return reset
+}
+
 // connect makes a connection, on which the initial message has been sent and this server is
-// authenticated; nil if that fails, and down if the peer is certainly not running.
-func (m *CnxManager) connect(ctx context.Context, id quorum.ServerID, lists [][]quorum.Addr) (conn net.Conn, down bool) {
+// authenticated; nil if that fails, down if the peer is certainly not running, and reset if it went away meanwhile.
+func (m *CnxManager) connect(ctx context.Context, id quorum.ServerID, lists [][]quorum.Addr) (conn net.Conn, down, reset bool) {
 	if len(lists) == 0 {
 		m.log.Warn(fmt.Sprintf("Invalid server id: %d ", id))
-		return nil, false
+		return nil, false, false
 	}
 	channel := "channel"
 	if m.opts.Network.Secure {
@@ -115,7 +146,7 @@ func (m *CnxManager) connect(ctx context.Context, id quorum.ServerID, lists [][]
 			if conn != nil {
 				conn.Close()
 			}
-			return nil, false
+			return nil, false, false
 		}
 		for _, f := range failed {
 			m.log.Warn(fmt.Sprintf("Cannot open %s to %d at election address %s", channel, id, f), "err", f.err)
@@ -126,15 +157,15 @@ func (m *CnxManager) connect(ctx context.Context, id quorum.ServerID, lists [][]
 		}
 		err := m.sendHello(ctx, conn, id)
 		if err == nil {
-			return conn, false
+			return conn, false, false
 		}
 		conn.Close()
 		if ctx.Err() == nil {
 			m.log.Warn(fmt.Sprintf("Cannot open %s to %d at election address %s", channel, id, to), "err", err)
 		}
-		return nil, false
+		return nil, false, errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
 	}
-	return nil, down
+	return nil, down, false
 }
 
 // sendHello says who this server is, in one write as Java demands, and authenticates it.

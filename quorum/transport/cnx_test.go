@@ -442,6 +442,21 @@ func TestBadOptions(t *testing.T) {
 	f(CnxOptions{Self: 1, Addrs: []quorum.Addr{{Host: string(make([]byte, 3000))}}, Committed: config})
 }
 
+// TestPeerDiesWhileKnocked: a process that dies takes connections until its last socket is closed. A knock that it took
+// with it is repeated at once, and tells that nobody is there.
+func TestPeerDiesWhileKnocked(t *testing.T) {
+	noLeaks(t)
+	l1, l2 := listenLoopback(t), listenLoopback(t)
+	config := configOf(t, l1, l2)
+	s1 := openSite(t, 1, config, l1, nil)
+	s1.Send(2, vote(1, config))
+	eventually(t, "the knock", func() bool { return s1.log.has("dropping the connection") })
+	l2.Close()
+	if e := s1.next(PeerDown); e.From != 2 {
+		t.Errorf("%+v", e)
+	}
+}
+
 // TestCloseWhileBusy closes managers in the middle of dialing, knocking and shaking hands.
 func TestCloseWhileBusy(t *testing.T) {
 	noLeaks(t)
