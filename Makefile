@@ -62,6 +62,7 @@ lint: ## gofmt, vet, staticcheck
 interop: build ## real clients and real Java servers against Zabra; installs what it can
 	sh server/interop/setup.sh
 	$(GO) test -tags interop -count=1 -timeout 20m ./server/interop/... ./snapshot/javadata/... ./server/client/... ./server/cli/... ./quorum/transport/...
+	$(GO) test -v -count=1 -timeout 10m -run Browser ./bench
 
 clean: ## remove what build made
 	rm -rf $(BIN)

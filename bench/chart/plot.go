@@ -161,10 +161,18 @@ func (p *Plot) draw(b *strings.Builder, names []string) {
 	for i := range p.Series {
 		p.Series[i].draw(b, &x, &y, &p.X, &p.Y)
 	}
-	for _, m := range p.Horizontal {
+	for i, m := range p.Horizontal {
 		at := y.place(m.At)
-		fmt.Fprintf(b, "<path class=\"mark\" d=\"M%d %sH%d\"/><text class=\"marktext\" x=\"%d\" y=\"%s\">%s</text>\n",
-			leftEdge, number(at), rightEdge, leftEdge+6, number(at-5), html.EscapeString(m.Text))
+		up := at - 5
+		if up < topEdge+12 {
+			up = at + 15 // above are the texts of vertical marks
+		}
+		anchor, text := "start", leftEdge+6
+		if i%2 == 1 {
+			anchor, text = "end", rightEdge-6
+		}
+		fmt.Fprintf(b, "<path class=\"mark\" d=\"M%d %sH%d\"/><text class=\"marktext\" x=\"%d\" y=\"%s\" text-anchor=\"%s\">%s</text>\n",
+			leftEdge, number(at), rightEdge, text, number(up), anchor, html.EscapeString(m.Text))
 	}
 	for _, m := range p.Vertical {
 		at := x.place(m.At)

@@ -231,7 +231,7 @@ func timePlot(s *capacity.Step, id string) *chart.Plot {
 
 // costPlot is the servers' processor time per request; nil when it is not known.
 func costPlot(m *capacity.Mix, id string) *chart.Plot {
-	c := &chart.Plot{ID: id + "-cpu", Title: "Processor time per request", About: "Of all servers together. It falls with the load, because more requests share each turn and each sync.", X: rateAxis(), Y: costAxis()}
+	c := &chart.Plot{ID: id + "-cpu", Title: "Processor time per request", About: "Of all servers together. Where more requests come at a time, they share turns and syncs.", X: rateAxis(), Y: costAxis()}
 	line := chart.Series{Name: "open loop"}
 	for _, s := range counted(m.Steps) {
 		if d, ok := s.CPUPerOp(); ok {
