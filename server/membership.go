@@ -167,6 +167,9 @@ func (s *Server) ensembleConf() (pairs []fourlw.Pair, members string) {
 	if self := m.Config.Member(m.Self); self != nil {
 		pairs = append(pairs, num("electionPort", self.ElectionAddrs[0].Port), num("quorumPort", self.QuorumAddrs[0].Port), num("peerType", int(self.Role)))
 	}
+	if s.readOnly.Load() {
+		return pairs, "" // as Java has it
+	}
 	return pairs, "membership: \n" + m.Config.String()
 }
 

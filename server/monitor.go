@@ -14,7 +14,7 @@ import (
 // MonitorPairs gives the lines of mntr. Any goroutine may call it.
 func (s *Server) MonitorPairs() []fourlw.Pair {
 	pairs := []fourlw.Pair{{Key: "version", Value: Version()}, {Key: "server_state", Value: s.Mode()}}
-	if m, ok := s.Membership(); ok {
+	if m, ok := s.Membership(); ok && !s.readOnly.Load() { // Java's read-only server knows of no ensemble
 		pairs = append(pairs, fourlw.Pair{Key: "peer_state", Value: m.peerState()})
 	}
 	if s.opts.MetricsProvider == config.MetricsNull {
@@ -45,7 +45,7 @@ func (s *Server) Gauges() []metrics.Gauge {
 	}
 	more := s.quotaGauges()
 	s.unlockGates()
-	if m, ok := s.Membership(); ok {
+	if m, ok := s.Membership(); ok && !s.readOnly.Load() {
 		more = append(m.gauges(), more...)
 	}
 	s.collect()

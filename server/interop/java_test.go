@@ -66,7 +66,7 @@ func compileJava(t *testing.T) string {
 
 var javaClasses = sync.OnceValues(func() (string, error) {
 	dir := filepath.Join(scratch, "classes")
-	srcs := []string{"Tour.java", "ClientTour.java", "SaslTour.java"}
+	srcs := []string{"Tour.java", "ClientTour.java", "SaslTour.java", "SessionTour.java"}
 	cp := clientClasspath(java38)
 	if have(toolCurator) {
 		srcs = append(srcs, "CuratorTour.java")
