@@ -7,6 +7,7 @@ import (
 	"zabra.dev/zabra/engine/proto"
 	"zabra.dev/zabra/engine/watch"
 	"zabra.dev/zabra/netpoll"
+	"zabra.dev/zabra/server/sasl"
 )
 
 // connState is how far a client connection has come.
@@ -38,6 +39,8 @@ type clientConn struct {
 	}
 	timeoutMs  int32
 	identities []proto.Identity // replaced as a whole, never changed in place: requests hold on to it
+
+	login *sasl.Server // nil before the client begins to log in
 
 	out   []byte // encoded frames that netpoll has not been given yet; from the loop's pool
 	dirty bool   // in loop.dirty

@@ -212,23 +212,3 @@ func (c *clientConn) request(frame []byte, b *batch, nowNs int64) bool {
 	}
 	return true
 }
-
-// sasl answers as a server without SASL does: no error, no token, and the connection stays
-// (client protocol, section 10.1).
-func (c *clientConn) sasl(xid int32, body []byte, nowNs int64) bool {
-	d := c.decodeBody(body)
-	if token := d.Buffer(); d.Err() != nil || token == nil {
-		return false
-	}
-	var buf [4 + proto.ReplyHeaderBytes + 4]byte
-	frame, start := beginFrame(buf[:0])
-	frame = proto.AppendReplyHeader(frame, xid, 0, proto.OK)
-	frame = endFrame(jute.AppendBuffer(frame, nil), start)
-	if c.queue.empty() {
-		c.out = append(c.outBuffer(), frame...)
-		c.stats.sent++
-	} else {
-		c.queue.push(queuedReply, xid, proto.OpSasl, frame, nowNs)
-	}
-	return true
-}

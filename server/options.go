@@ -56,7 +56,8 @@ type Options struct {
 	EnforceSchemes                              string // comma list; empty: none is demanded
 	X509                                        bool   // certificates of clients are identities
 	X509SuperUser                               string // name of the certificate that is super
-	EnsembleScheme                              bool   // clients may say which ensemble they mean
+	SASL                                        SASLOptions
+	EnsembleScheme                              bool // clients may say which ensemble they mean
 	EnsembleNames                               []string
 	HandshakesMax                               int // TLS handshakes at a time; 0: no limit
 	WAL                                         wal.Options

@@ -42,6 +42,7 @@ func (o *Options) ListenTLS(c *config.Config, log *slog.Logger) error {
 // Java's names of the providers that are not always there.
 const (
 	classDigest   = "org.apache.zookeeper.server.auth.DigestAuthenticationProvider"
+	classSASL     = "org.apache.zookeeper.server.auth.SASLAuthenticationProvider"
 	classX509     = "org.apache.zookeeper.server.auth.X509AuthenticationProvider"
 	classEnsemble = "org.apache.zookeeper.server.auth.EnsembleAuthenticationProvider"
 )
@@ -52,6 +53,8 @@ func (o *Options) useProviders(classes map[string]string) {
 		switch class {
 		case classDigest:
 			o.Auth.DigestEnabled = true // loaded this way although it is switched off the other
+		case classSASL:
+			o.SASL.Scheme = true
 		case classX509:
 			o.X509 = true
 		case classEnsemble:
@@ -66,6 +69,9 @@ func (s *Server) registry() (*auth.Registry, error) {
 	o.Providers = append([]auth.Provider(nil), o.Providers...)
 	if s.opts.X509 {
 		o.Providers = append(o.Providers, &authprovider.X509{SuperUser: s.opts.X509SuperUser})
+	}
+	if s.opts.SASL.Scheme {
+		o.Providers = append(o.Providers, &authprovider.SASL{AnyUser: s.opts.SASL.AnyUser})
 	}
 	if s.opts.EnsembleScheme {
 		o.Providers = append(o.Providers, authprovider.NewEnsemble(s.opts.EnsembleNames, s.figures, s.log))

@@ -305,13 +305,13 @@ func TestSecure(t *testing.T) {
 	startFake(t, f, l, func(op proto.OpCode, body []byte) (proto.ErrCode, []byte) { return proto.OK, jute.AppendInt32(nil, 7) })
 
 	props := filepath.Join(dir, "client.cfg")
-	text := "zookeeper.client.secure=true\nzookeeper.ssl.trustStore.location=" + store + "\nzookeeper.sasl.client=false\n"
+	text := "zookeeper.client.secure=true\nzookeeper.ssl.trustStore.location=" + store + "\nzookeeper.client.foo=false\n"
 	if err := os.WriteFile(props, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	out, errOut, exit := run(f.addr, "-client-configuration", props, "getAllChildrenNumber", "/")
 	check(t, "out", normalise(out), connected+"7\n")
-	check(t, "err", errOut, "Warning: "+props+": not used here: zookeeper.sasl.client\n")
+	check(t, "err", errOut, "Warning: "+props+": not used here: zookeeper.client.foo\n")
 	if exit != 0 {
 		t.Errorf("exit code %d", exit)
 	}

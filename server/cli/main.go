@@ -29,6 +29,7 @@ type options struct {
 
 	timeoutText string
 	dial        func(ctx context.Context, addr string) (net.Conn, error) // nil for plain TCP
+	login       *client.Login                                            // nil: nobody logs in
 }
 
 // parseOptions reads the arguments up to the command, the first that does not start with a

@@ -11,6 +11,7 @@ import (
 
 	"zabra.dev/zabra/server/client"
 	"zabra.dev/zabra/server/config"
+	"zabra.dev/zabra/server/sasl"
 )
 
 // Properties of Java's client that the shell understands; all others are named in a warning.
@@ -20,15 +21,18 @@ const (
 	propTrustStore = "zookeeper.ssl.trustStore.location"
 	propHostname   = "zookeeper.ssl.hostnameVerification"
 	// propSocket names Java's network layer; TLS needs the Netty one there, nothing here.
-	propSocket = "zookeeper.clientCnxnSocket"
+	propSocket       = "zookeeper.clientCnxnSocket"
+	propJAAS         = "java.security.auth.login.config"
+	propLogin        = "zookeeper.sasl.client"
+	propLoginSection = "zookeeper.sasl.clientconfig"
 )
 
 // flagVariables are the environment variables that the original's script hands to Java; TLS
-// is often configured there, by -Dname=value.
+// and logins are often configured there, by -Dname=value.
 var flagVariables = []string{"CLIENT_JVMFLAGS", "JVMFLAGS"}
 
-// secure sets up TLS from -client-configuration and from the flag variables. It fails rather
-// than connect in the clear when TLS is asked for and cannot be had.
+// secure sets up TLS and the login from -client-configuration and from the flag variables. It fails rather
+// than connect in the clear, or without a name, when it is asked for more and cannot have it.
 func (o *options) secure(stderr io.Writer) error {
 	props := map[string]string{}
 	for _, name := range flagVariables {
@@ -52,7 +56,7 @@ func (o *options) secure(stderr io.Writer) error {
 		for _, kv := range p.Effective() {
 			props[kv.Key] = kv.Value
 			switch kv.Key {
-			case propSecure, propKeyStore, propTrustStore, propHostname, propSocket:
+			case propSecure, propKeyStore, propTrustStore, propHostname, propSocket, propJAAS, propLogin, propLoginSection:
 			default:
 				unused = append(unused, kv.Key)
 			}
@@ -60,6 +64,9 @@ func (o *options) secure(stderr io.Writer) error {
 		if len(unused) > 0 {
 			fmt.Fprintf(stderr, "Warning: %s: not used here: %s\n", o.clientConfig, strings.Join(unused, ", "))
 		}
+	}
+	if err := o.readLogin(props); err != nil {
+		return fmt.Errorf("%s=%s: %w", propJAAS, props[propJAAS], err)
 	}
 	if !strings.EqualFold(props[propSecure], "true") {
 		return nil
@@ -70,6 +77,26 @@ func (o *options) secure(stderr io.Writer) error {
 	}
 	o.dial = client.TLSDial(cfg)
 	return nil
+}
+
+// readLogin takes user and password out of the JAAS file; without one, or without its section, nobody logs in.
+func (o *options) readLogin(props map[string]string) error {
+	if strings.EqualFold(props[propLogin], "false") {
+		return nil
+	}
+	section := props[propLoginSection]
+	if section == "" {
+		section = "Client"
+	}
+	list, err := sasl.ReadFile(props[propJAAS])
+	if err != nil {
+		return err
+	}
+	user, password, ok, err := sasl.LoginOf(list, section)
+	if ok {
+		o.login = &client.Login{User: user, Password: password}
+	}
+	return err
 }
 
 // tlsConfig reads PEM stores: the key store holds a private key and its chain, the trust

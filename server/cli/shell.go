@@ -83,6 +83,7 @@ func (s *shell) connect(host string) error {
 		SessionTimeout: s.opts.timeout,
 		ReadOnly:       s.opts.readOnly,
 		Dial:           s.opts.dial,
+		Login:          s.opts.login,
 		OnEvent:        s.event,
 		FailFast:       true,
 	})

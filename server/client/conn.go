@@ -157,6 +157,9 @@ func (c *Client) serve(addr string) (connected bool, err error) {
 	br := bufio.NewReaderSize(nc, 32<<10)
 	_ = nc.SetDeadline(time.Now().Add(attempt)) // a dead connection fails the next call
 	resp, err := c.handshake(nc, br)
+	if err == nil && c.opts.Login != nil {
+		err = c.logIn(nc, br)
+	}
 	if err != nil {
 		return false, err
 	}

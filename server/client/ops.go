@@ -337,14 +337,6 @@ func (c *Client) Reconfig(ctx context.Context, r Reconfig) (config []byte, stat 
 	return config, stat, err
 }
 
-// SASL sends one token of a SASL exchange and gives the server's. The token of a failed
-// exchange is nil, beside an error that is proto.ErrAuthFailed.
-func (c *Client) SASL(ctx context.Context, token []byte) (answer []byte, err error) {
-	err = c.do(ctx, newCall(proto.OpSasl, "", func(dst []byte) []byte { return jute.AppendBuffer(dst, token) }),
-		func(d *jute.Decoder) { answer = d.Buffer() })
-	return answer, err
-}
-
 // Ping sends a ping and waits for its answer, behind everything sent before it.
 func (c *Client) Ping(ctx context.Context) error {
 	return c.do(ctx, newCall(proto.OpPing, "", nil), nil)

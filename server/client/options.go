@@ -28,6 +28,9 @@ type Options struct {
 	// SessionID and Password attach to an existing session; SessionID 0 makes a new one.
 	SessionID proto.SessionID
 	Password  []byte
+	// Login makes the client log in on every connection; if it is refused the session ends in
+	// StateAuthFailed. nil: it does not log in.
+	Login *Login
 	// OnEvent gets changes of the session's state and the events of watches set with
 	// DefaultWatcher. It runs like the handler of WatchFunc. May be nil.
 	OnEvent func(Event)

@@ -136,6 +136,7 @@ type Auth struct {
 	X509SuperUser       string
 	SuperUsers          []string // superUser, superUser.SUFFIX
 	SaslSuperPassword   string
+	AnySASLUser         string // letAnySaslUserDoX
 	IPUseXForwardedFor  bool
 	Providers           map[string]string // authProvider.NAME: the name to the Java class
 	SSLProvider         string            // ssl.authProvider

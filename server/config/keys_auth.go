@@ -7,6 +7,8 @@ import (
 	"strings"
 )
 
+const reasonKerberos = "this server knows DIGEST-MD5 of SASL, not Kerberos"
+
 // authKeys and tlsKeys are the tables on authentication and TLS of spec/operations.md 1.8.
 func authKeys() []*Key {
 	t := []*Key{
@@ -14,29 +16,30 @@ func authKeys() []*Key {
 		prop("DigestAuthenticationProvider.digestAlg", "SHA1", KindString, "", func(c *Config) any { return &c.Auth.DigestAlgorithm }).checked(checkDigestAlg),
 		prop("DigestAuthenticationProvider.enabled", "true", KindBool, "", func(c *Config) any { return &c.Auth.DigestEnabled }),
 		prop("X509AuthenticationProvider.superUser", "", KindString, "", func(c *Config) any { return &c.Auth.X509SuperUser }),
-		prop("superUser", "", KindString, "", nil).checked(checkSuperUser).kept(reasonSASL),
-		prop("superUser.*", "", KindString, "", nil).checked(checkSuperUser).kept(reasonSASL),
-		prop("SASLAuthenticationProvider.superPassword", "", KindString, "", func(c *Config) any { return &c.Auth.SaslSuperPassword }).kept(reasonSASL),
+		prop("superUser", "", KindString, "", nil).checked(checkSuperUser),
+		prop("superUser.*", "", KindString, "", nil).checked(checkSuperUser),
+		prop("SASLAuthenticationProvider.superPassword", "", KindString, "", func(c *Config) any { return &c.Auth.SaslSuperPassword }),
 		prop("IPAuthenticationProvider.usexforwardedfor", "false", KindBool, "", func(c *Config) any { return &c.Auth.IPUseXForwardedFor }),
 		prop("authProvider.*", "", KindString, "", nil).checked(checkAuthProvider),
 		prop("ssl.authProvider", "x509", KindString, "", func(c *Config) any { return &c.Auth.SSLProvider }),
 		prop("enforce.auth.enabled", "false", KindBool, "", func(c *Config) any { return &c.Auth.EnforceEnabled }),
 		prop("enforce.auth.schemes", "", KindList, "", func(c *Config) any { return &c.Auth.EnforceSchemes }),
 		prop("sessionRequireClientSASLAuth", "false", KindBool, "", func(c *Config) any { return &c.Auth.SessionRequireSasl }),
-		prop("allowSaslFailedClients", "false", KindBool, "", func(c *Config) any { return &c.Auth.AllowSaslFailed }).kept(reasonSASL),
-		prop("requireKerberosConfig", "false", KindBool, "", func(c *Config) any { return &c.Auth.RequireKerberos }).kept(reasonSASL),
-		prop("security.auth_to_local", "DEFAULT", KindString, "", func(c *Config) any { return &c.Auth.KerberosAuthToLocal }).kept(reasonSASL),
-		prop("kerberos.removeHostFromPrincipal", "false", KindBool, "", func(c *Config) any { return &c.SASL.RemoveHostFromPrincipal }).kept(reasonSASL),
-		prop("kerberos.removeRealmFromPrincipal", "false", KindBool, "", func(c *Config) any { return &c.SASL.RemoveRealmFromPrincipal }).kept(reasonSASL),
-		prop("sasl.serverconfig", "Server", KindString, "", func(c *Config) any { return &c.SASL.ServerContext }).kept(reasonSASL),
-		bareProp("java.security.auth.login.config", "", KindPath, "", func(c *Config) any { return &c.SASL.JAASFile }).kept(reasonSASL),
+		prop("allowSaslFailedClients", "false", KindBool, "", func(c *Config) any { return &c.Auth.AllowSaslFailed }),
+		prop("requireKerberosConfig", "false", KindBool, "", func(c *Config) any { return &c.Auth.RequireKerberos }).kept(reasonKerberos),
+		prop("security.auth_to_local", "DEFAULT", KindString, "", func(c *Config) any { return &c.Auth.KerberosAuthToLocal }).kept(reasonKerberos),
+		prop("kerberos.removeHostFromPrincipal", "false", KindBool, "", func(c *Config) any { return &c.SASL.RemoveHostFromPrincipal }).kept(reasonKerberos),
+		prop("kerberos.removeRealmFromPrincipal", "false", KindBool, "", func(c *Config) any { return &c.SASL.RemoveRealmFromPrincipal }).kept(reasonKerberos),
+		prop("letAnySaslUserDoX", "", KindString, "", func(c *Config) any { return &c.Auth.AnySASLUser }),
+		prop("sasl.serverconfig", "Server", KindString, "", func(c *Config) any { return &c.SASL.ServerContext }),
+		bareProp("java.security.auth.login.config", "", KindPath, "", func(c *Config) any { return &c.SASL.JAASFile }),
 		prop("ensembleAuthName", "", KindList, "", func(c *Config) any { return &c.Auth.EnsembleNames }),
 		prop("audit.enable", "false", KindBool, "", func(c *Config) any { return &c.Auth.AuditEnabled }),
 		prop("audit.impl.class", "", KindString, "", nil).without(reasonPlug).checked(checkAuditClass),
 		prop("fips-mode", "true", KindBool, "", func(c *Config) any { return &c.Auth.FIPSMode }).without("TLS is that of Go, which knows no trust managers to choose from"),
 	}
 	return append(t, noEffect("Kerberos tickets are not renewed by this server", KindString,
-		"kerberos.minReLoginTimeMs=60000", "kinit=/usr/bin/kinit", "letAnySaslUserDoX")...)
+		"kerberos.minReLoginTimeMs=60000", "kinit=/usr/bin/kinit")...)
 }
 
 func checkDigestAlg(b *builder, _ *Key, s Setting) *Error {

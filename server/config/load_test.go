@@ -274,7 +274,7 @@ func TestJVMFlags(t *testing.T) {
 	f("-Dzookeeper.fsync.warningthresholdms=8", func(c *Config) any { return c.Storage.FsyncWarningThreshold }, 8*time.Millisecond)
 	f("-Dzookeeper.multiAddress.enabled=true", func(c *Config) any { return c.Ensemble.MultiAddressEnabled }, true)
 	f("-Dzookeeper.4lw.commands.whitelist=*", func(c *Config) any { return c.FourLetter.All }, true)
-	f("-Dzookeeper.superUser.alice=cn", func(c *Config) any { return c.Auth.SuperUsers }, []string{"cn"}, "accepted but has no effect")
+	f("-Dzookeeper.superUser.alice=cn", func(c *Config) any { return c.Auth.SuperUsers }, []string{"cn"})
 	f("-Xmx512m -Xms512m -XX:+UseG1GC", func(c *Config) any { return c.Process.HeapMaxBytes }, int64(512<<20), "no effect: -Xms512m -XX:+UseG1GC")
 	f("-Xmx2G", func(c *Config) any { return c.Process.HeapMaxBytes }, int64(2<<30))
 	f("-Xmxlots", func(c *Config) any { return c.Process.HeapMaxBytes }, int64(0), "no effect: -Xmxlots")

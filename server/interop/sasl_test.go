@@ -32,17 +32,15 @@ func init() {
 	sasl := func(name string, cfg map[string]string) tour {
 		to := rawTour(name, cfg, []string{"-Djava.security.auth.login.config=DIR/jaas.conf"}, section{"sasl", saslSessions})
 		to.files = map[string]string{"jaas.conf": jaas}
-		to.pending = "SASL"
 		return to
 	}
 	provider := map[string]string{"authProvider.1": "org.apache.zookeeper.server.auth.SASLAuthenticationProvider"}
 	javaClient := tour{
-		name:    "java-sasl",
-		pending: "SASL",
-		cfg:     provider,
-		props:   []string{"-Djava.security.auth.login.config=DIR/jaas.conf"},
-		files:   map[string]string{"jaas.conf": jaas},
-		needs:   []tool{toolJavac, toolJava38},
+		name:  "java-sasl",
+		cfg:   provider,
+		props: []string{"-Djava.security.auth.login.config=DIR/jaas.conf"},
+		files: map[string]string{"jaas.conf": jaas},
+		needs: []tool{toolJavac, toolJava38},
 		run: func(t *testing.T, s *server, tr *transcript) {
 			args := append([]string{"-Dorg.slf4j.simpleLogger.defaultLogLevel=warn", "-Djava.security.auth.login.config=" + filepath.Join(s.dir, "jaas.conf")}, quickJVM...)
 			runProgram(t, tr, s, "java", append(args, "-cp", compileJava(t)+":"+classpath(java38), "SaslTour", s.addr)...)

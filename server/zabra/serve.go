@@ -72,6 +72,9 @@ func serve(cfg *config.Config, log *slog.Logger, notifier *script.Notifier) int 
 	}
 	limitMemory(cfg.Process.HeapMaxBytes, log)
 	opts := server.FromConfig(cfg)
+	if err := opts.TakeLogins(cfg); err != nil {
+		return exitWith(log, err)
+	}
 	if err := opts.ListenTLS(cfg, log); err != nil {
 		return exitWith(log, err)
 	}
