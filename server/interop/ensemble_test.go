@@ -192,7 +192,7 @@ func (e *ensemble) leader() *member {
 				leaders++
 				lead = m
 				serving++
-			case "follower":
+			case "follower", "observer":
 				serving++
 			}
 		}
