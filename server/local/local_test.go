@@ -245,12 +245,16 @@ func TestAgain(t *testing.T) {
 func TestRefusals(t *testing.T) {
 	dir := t.TempDir()
 	e := newEnsemble(t, "serve", Options{Servers: 1, Dir: dir})
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	// Below the range of outgoing connections, one of which could hold a port that has to be free.
+	port, err := findPorts(2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer l.Close()
-	port := l.Addr().(*net.TCPAddr).Port
 	for _, c := range []struct {
 		o    Options
 		want error
