@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -17,10 +18,11 @@ import (
 )
 
 // faultyFS is the host's file system with a disk that can be full, also for directories alone, and a sync that can
-// fail.
+// fail, or take as long as held is locked.
 type faultyFS struct {
 	walfs.OS
 	full, dirFull, syncFails atomic.Bool
+	held                     sync.RWMutex
 }
 
 func (f *faultyFS) Rename(from, to string) error {
@@ -59,6 +61,8 @@ func (f *faultyFile) Allocate(n int64) error {
 }
 
 func (f *faultyFile) Datasync() error {
+	f.fs.held.RLock()
+	defer f.fs.held.RUnlock()
 	if f.fs.syncFails.Load() {
 		return syscall.EIO
 	}

@@ -22,7 +22,7 @@ func (c *clientConn) connect(frame []byte, b *batch, nowNs int64) bool {
 		s.log.Warn("Closing connection: connect request does not decode", "client", c.np.RemoteAddr(), "err", d.Err())
 		return false
 	}
-	if !s.serving.Load() {
+	if !s.serving.Load() || s.stopping.Load() {
 		s.figures.Counter("cnxn_closed_without_zk_server_running").Add(1)
 		s.log.Warn("Close of session 0x0: ZooKeeperServer not running", "client", c.np.RemoteAddr())
 		return false

@@ -74,6 +74,8 @@ type Options struct {
 	Stalls                                      StallOptions
 	AuditLog                                    bool // who changed what goes to the log
 	MetricsProvider                             config.MetricsProvider
+
+	finishTime time.Duration // longer than the constant in tests; 0: the constant
 }
 
 // checkpointIntervalMin keeps what a restart replays below a second's work, at half a million writes per

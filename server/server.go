@@ -42,6 +42,7 @@ type Server struct {
 	throttle  connectThrottle
 
 	serving     atomic.Bool            // client requests are served
+	stopping    atomic.Bool            // no new sessions
 	readOnly    atomic.Bool            // in read-only mode
 	mode        atomic.Pointer[string] // nil: standalone
 	connCount   atomic.Int64           // client connections
@@ -236,6 +237,8 @@ func (s *Server) fatal(err error) {
 // was acknowledged is in the log already. Later calls wait for the first and return its error.
 func (s *Server) Stop(ctx context.Context) error {
 	s.stopOnce.Do(func() {
+		s.stopping.Store(true)
+		s.finishRequests(ctx)
 		s.serving.Store(false)
 		s.stopErr = s.np.Stop(ctx)
 		s.cancel()
