@@ -110,8 +110,8 @@ type slab struct {
 
 const (
 	slabBytes = 64 << 10
-	// maxPooledSlabBytes keeps one giant turn from staying in the pool.
-	maxPooledSlabBytes = 4 << 20
+	// maxPooledSlabBytes keeps one giant record from staying in the pool.
+	maxPooledSlabBytes = 4 * slabBytes
 )
 
 var slabPool sync.Pool

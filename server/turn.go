@@ -12,8 +12,9 @@ const (
 	// maxApplyBatch bounds how many transactions are applied under one hold of the gates, so
 	// that a large turn does not keep readers out for long.
 	maxApplyBatch = 256
-	// maxAppendBytes bounds one append to the log; a turn with more makes several.
-	maxAppendBytes = 1 << 20
+	// maxAppendBytes ends one append to the log; a turn with more makes several, which the log writes and syncs together
+	// all the same. So a slab seldom grows, and the few that are on their way stay small enough for the cache.
+	maxAppendBytes = slabBytes - 8<<10
 	// maxLogBacklogBytes: while the log has this much to write, requests wait in the inbox.
 	maxLogBacklogBytes = 32 << 20
 )
