@@ -45,6 +45,7 @@ func exitWith(log *slog.Logger, err error) int {
 
 // runServer runs one server until a signal or an error that it cannot go on after.
 func runServer(args []string) int {
+	relaxTimers()
 	notifier := script.NewNotifier()
 	notifier.Starting()
 	cfg, warnings, err := loadConfig(args)
