@@ -258,6 +258,10 @@ func (e *ensemble) remoteRequest(o *zab.Output) {
 		return
 	}
 	r := e.r
+	if req.Op == proto.OpSync {
+		e.step(zab.Input{Kind: zab.InSync, Link: o.Link, Zxid: r.lastZxid})
+		return
+	}
 	r.request = prep.Request{Session: req.SessionID, Xid: req.Cxid, Op: req.Op, Body: req.Body, Identities: o.Auth, Owner: o.Server}
 	if req.Op == proto.OpCreateSession {
 		d := jute.NewDecoder(req.Body, 0)

@@ -61,14 +61,29 @@ func (s *server) prepareAll() {
 		return
 	}
 	batch := &wal.Batch{}
+	var syncs []zab.Input
+	var z quorum.Zxid
 	for i := range s.requests {
 		r := &s.requests[i]
+		if r.Op == proto.OpSync { // a learner's
+			syncs = append(syncs, zab.Input{Kind: zab.InSync, Link: r.Owner.(zab.LinkID), Zxid: z})
+			continue
+		}
 		batch.BeginRecord()
-		var z quorum.Zxid
 		batch.Buf, z, _ = s.prep.Prepare(batch.Buf, r, s.wallMs())
 		batch.EndRecord(z)
 	}
 	s.requests = nil
+	for _, in := range syncs {
+		s.step(in)
+	}
+	if len(batch.Records) > 0 {
+		s.propose(batch)
+	}
+}
+
+// propose logs what has been prepared and proposes it.
+func (s *server) propose(batch *wal.Batch) {
 	if err := s.log.Append(batch); err != nil {
 		panic(err) // a log that has failed ends the process at once, and the queue has no bound here
 	}

@@ -166,6 +166,7 @@ func TestIdleAllocs(t *testing.T) {
 		step(Input{Kind: InTick})
 		step(Input{Kind: InSync, Token: 1})
 		step(Input{Kind: InPacket, Link: 2, Packet: quorum.Packet{Type: quorum.PacketRequest, Data: data}})
+		step(Input{Kind: InSync, Link: 2})
 		end()
 		for id := LinkID(2); id <= 3; id++ {
 			for range 2 {

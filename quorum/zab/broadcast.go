@@ -112,6 +112,9 @@ func (l *Leader) advance(out *Outputs) {
 		}
 		if e.pending {
 			limit = e.from // the reconfig is committed by itself: it changes what follows
+			if l.holdsBelow(e.from) {
+				return
+			}
 		}
 		if limit > l.committed {
 			if z := l.newestWithQuorum(e, limit); z > l.committed {
@@ -167,21 +170,31 @@ func (l *Leader) commit(z quorum.Zxid, out *Outputs) {
 		return
 	}
 	for _, p := range l.peers {
-		if p.state < peerSynced || p.observer || p.commitSent >= z {
-			continue
+		if !p.observer {
+			l.tell(p, z, out)
 		}
-		out.sendRange(p.link, quorum.PacketCommit, p.commitSent+1, z, p.cumulative)
-		p.commitSent = z
 	}
 	for _, p := range l.peers {
-		if p.state < peerSynced || !p.observer || p.commitSent >= z {
-			continue
+		if p.observer {
+			l.tell(p, z, out)
 		}
-		o := out.add(OutSendProposals)
-		o.Link, o.Type, o.From, o.Zxid = p.link, quorum.PacketInform, p.commitSent+1, z
-		p.commitSent = z
 	}
 	l.applyUpTo(z, out)
+}
+
+// tell tells a learner what is committed up to z, as far as its syncs allow.
+func (l *Leader) tell(p *peer, z quorum.Zxid, out *Outputs) {
+	z = p.hold(z)
+	if p.state < peerSynced || p.commitSent >= z {
+		return
+	}
+	if p.observer {
+		o := out.add(OutSendProposals)
+		o.Link, o.Type, o.From, o.Zxid = p.link, quorum.PacketInform, p.commitSent+1, z
+	} else {
+		out.sendRange(p.link, quorum.PacketCommit, p.commitSent+1, z, p.cumulative)
+	}
+	p.commitSent = z
 }
 
 func (l *Leader) applyUpTo(z quorum.Zxid, out *Outputs) {

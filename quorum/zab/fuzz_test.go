@@ -169,6 +169,8 @@ func FuzzLeader(f *testing.F) {
 					}
 				case OutRevalidate:
 					next = append(next, Input{Kind: InRevalidated, Link: o.Link, Session: o.Session, OK: true})
+				case OutRequest:
+					next = append(next, Input{Kind: InSync, Link: o.Link})
 				}
 			}
 			out.Reset()

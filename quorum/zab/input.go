@@ -51,7 +51,8 @@ const (
 	// false when it cannot be had, and Link is closed then. Leader.
 	InStreamed
 	// InSync: a client of the leader itself wants a sync, to be answered by OutSyncDone with
-	// Token. Leader.
+	// Token; or, with Link, the learner there does (OutRequest); Zxid is then the newest transaction prepared
+	// before it, which may not be proposed yet, 0 if all are. Leader.
 	InSync
 	// InRevalidated: the answer to the OutRevalidate of Link: Session may move there iff OK.
 	// Leader.

@@ -200,7 +200,7 @@ func (l *Leader) Step(now time.Duration, in Input, out *Outputs) {
 	if l.trim && len(out.List) == 0 {
 		// No output refers to the window now.
 		l.trim = false
-		l.window.Trim(min(l.committed, l.durable))
+		l.window.Trim(l.needed())
 	}
 	switch in.Kind {
 	case InTick:
@@ -231,7 +231,7 @@ func (l *Leader) Step(now time.Duration, in Input, out *Outputs) {
 			l.streamed(p, in.Zxid, in.OK, out)
 		}
 	case InSync:
-		l.round.waiting.push(syncWait{token: in.Token, after: l.last})
+		l.sync(&in)
 	case InRevalidated:
 		if p := l.peerAt(in.Link); p != nil {
 			reply := quorum.RevalidateReply{SessionID: in.Session, Valid: in.OK}
@@ -264,11 +264,16 @@ func (l *Leader) EndTurn(now time.Duration, out *Outputs) {
 		return
 	}
 	l.sendProposals(out)
-	if l.dirty {
-		l.dirty = false
-		l.advance(out)
+	for {
+		if l.dirty {
+			l.dirty = false
+			l.advance(out)
+		}
+		l.answerSyncs(out)
+		if !l.dirty {
+			return
+		}
 	}
-	l.answerSyncs(out)
 }
 
 // giveUp ends the leadership.
@@ -332,6 +337,7 @@ func (l *Leader) drop(link LinkID) {
 			}
 			l.peers = append(l.peers[:i], l.peers[i+1:]...)
 			l.round.forget(link)
+			l.dirty = true // its syncs hold nothing up any more
 			return
 		}
 	}

@@ -528,6 +528,9 @@ func (n *node) do(o *Output) {
 	case OutSyncDone:
 		c.check.synced(n, n.syncs[o.Token])
 		delete(n.syncs, o.Token)
+	case OutRequest: // a sync: nothing else is forwarded here
+		n.leader.Step(c.now, Input{Kind: InSync, Link: o.Link}, &n.out)
+		n.leader.EndTurn(c.now, &n.out)
 	case OutWarn:
 		if !errors.Is(o.Reason, ErrNewerEpoch) {
 			c.check.fail("server %d: %v", n.id, o.Reason)

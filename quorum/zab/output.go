@@ -74,8 +74,8 @@ const (
 	// Leader.
 	OutTouch
 	// OutRequest: Server behind Link forwards the write in Data (a quorum.Request) and Auth: to
-	// be prepared, with this learner as the session's owner. Both are lent until the outputs
-	// are done. Leader.
+	// be prepared, with this learner as the session's owner; or a sync, for which InSync is to be stepped
+	// behind the requests before it. Both are lent until the outputs are done. Leader.
 	OutRequest
 	// OutRevalidate: Server behind Link asks for Session, with TimeoutMs; answer with
 	// InRevalidated. Leader.

@@ -44,6 +44,10 @@ type peer struct {
 	watched    watch       // the proposal whose ACK is timed
 	later      watch       // the newest behind it
 
+	// inOrder: it is a Java learner, see hold. syncs are its unanswered syncs then.
+	inOrder bool
+	syncs   syncQueue
+
 	pingsSent, pingsAnswered uint64 // since UPTODATE
 	roundPing                uint64 // the PING whose answer confirms the round of syncs; 0: none
 	roundZxid                quorum.Zxid
@@ -115,7 +119,8 @@ func (l *Leader) learnerInfo(p *peer, pkt *quorum.Packet, out *Outputs) {
 	shared := info.Features & l.opts.Features
 	p.cumulative, p.image = shared.Has(quorum.FeatureCumulativeCommit), shared.Has(quorum.FeatureImage)
 	p.state, p.deadline = peerWaitEpoch, 0
-	if info.Features != 0 {
+	p.inOrder = info.Features == 0
+	if !p.inOrder {
 		p.features = l.opts.Features // a Java learner is told nothing
 	}
 	if l.refuse(p, quorum.EpochOf(pkt.Zxid), out) {
@@ -413,10 +418,6 @@ func (l *Leader) steady(p *peer, pkt *quorum.Packet, out *Outputs) {
 		if r.Op == proto.OpSync && l.master {
 			o := out.add(OutForwardSync)
 			o.Link, o.Server, o.Data, o.Auth = p.link, p.id, pkt.Data, pkt.Auth
-			return
-		}
-		if r.Op == proto.OpSync {
-			l.round.waiting.push(syncWait{link: p.link, after: l.last})
 			return
 		}
 		o := out.add(OutRequest)

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"zabra.dev/zabra/engine/proto"
 	"zabra.dev/zabra/quorum"
 )
 
@@ -152,6 +153,20 @@ func zx(e quorum.Epoch, n int) quorum.Zxid { return quorum.EpochStart(e) + quoru
 
 func (r *leaderRig) end() []string {
 	r.l.EndTurn(r.now, &r.out)
+	// Syncs of learners come back, in their order, as a driver has it.
+	for i := 0; i < len(r.out.List); i++ {
+		o := &r.out.List[i]
+		if o.Kind != OutRequest {
+			continue
+		}
+		if req, err := quorum.DecodeRequest(o.Data); err == nil && req.Op == proto.OpSync {
+			link := o.Link
+			r.out.List = append(r.out.List[:i], r.out.List[i+1:]...)
+			r.l.Step(r.now, Input{Kind: InSync, Link: link}, &r.out)
+			r.l.EndTurn(r.now, &r.out)
+			i--
+		}
+	}
 	s := showAll(&r.out)
 	r.out.Reset()
 	return s

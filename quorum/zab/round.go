@@ -53,6 +53,55 @@ func (q *syncQueue) forget(link LinkID) {
 	q.items, q.head = kept, 0
 }
 
+// sync takes a sync up: of a client of this server, or of a learner's.
+func (l *Leader) sync(in *Input) {
+	w := syncWait{link: in.Link, token: in.Token, after: l.last}
+	if w.link != 0 {
+		p := l.peerAt(w.link)
+		if p == nil {
+			return
+		}
+		if p.inOrder {
+			w.after = max(l.last, in.Zxid)
+			p.syncs.push(w)
+		}
+	}
+	l.round.waiting.push(w)
+}
+
+// hold returns how much of what is committed up to z a learner may be told now. Java's CommitProcessor expects the answers
+// to its requests, SYNC and COMMITs, in the order of the requests. If a COMMIT overtakes the SYNC of an earlier sync, which has
+// to wait for its round, no client of that server is answered any more, for good. So what was proposed behind a sync is not
+// said to be committed before the sync is answered.
+func (p *peer) hold(z quorum.Zxid) quorum.Zxid {
+	if p.syncs.len() > 0 {
+		return min(z, p.syncs.items[p.syncs.head].after)
+	}
+	return z
+}
+
+// holdsBelow reports whether some learner has an unanswered sync from before z was proposed. The COMMIT of a reconfig, which
+// names the designated leader, is sent to all at once, so it waits.
+func (l *Leader) holdsBelow(z quorum.Zxid) bool {
+	for _, p := range l.peers {
+		if p.hold(z) < z {
+			return true
+		}
+	}
+	return false
+}
+
+// needed returns up to where the window may be trimmed.
+func (l *Leader) needed() quorum.Zxid {
+	z := min(l.committed, l.durable)
+	for _, p := range l.peers {
+		if p.observer && p.syncs.len() > 0 {
+			z = min(z, p.commitSent)
+		}
+	}
+	return z
+}
+
 type syncRound struct {
 	waiting   syncQueue // for the next round
 	asked     syncQueue // for the answers of this one
@@ -92,6 +141,11 @@ func (l *Leader) answerSyncs(out *Outputs) {
 			o.Token = w.token
 		} else {
 			out.send(w.link, quorum.PacketSync, 0, nil)
+			if p := l.peerAt(w.link); p.inOrder {
+				p.syncs.pop()
+				l.tell(p, l.committed, out)
+				l.dirty = true // a reconfig may have waited
+			}
 		}
 	}
 }

@@ -83,6 +83,54 @@ func TestRound(t *testing.T) {
 		// SYNC is behind the COMMITs that it waited for.
 		expect(t, r.ack(2, zx(2, 2)), "2<COMMIT 200000002", "3<COMMIT 200000002", "4<COMMIT 200000002", "6<INFORMs 200000002..200000002", "commit 200000002", "2<SYNC 0")
 	})
+	t.Run("no COMMIT overtakes an earlier SYNC to a Java learner", func(t *testing.T) {
+		r := begin(t)
+		r.propose(1, nil)
+		expect(t, learnerSync(r, 2), "2<PING 200000001", "3<PING 200000001", "4<PING 200000001")
+		learnerSync(r, 6)
+		r.propose(2, nil)
+		learnerSync(r, 2)
+		r.durable(zx(2, 3))
+		r.ack(2, zx(2, 3))
+		// 2 and the observer may not know of what was proposed behind their syncs.
+		expect(t, r.ack(3, zx(2, 3)), "2<COMMIT 200000001", "3<COMMIT 200000001..200000003", "4<COMMIT 200000001..200000003",
+			"6<INFORMs 200000001..200000001", "commit 200000003")
+		pong(r, 2, zx(2, 1))
+		expect(t, pong(r, 3, zx(2, 1)), "2<PING 200000003", "3<PING 200000003", "4<PING 200000003",
+			"2<SYNC 0", "2<COMMIT 200000002..200000003")
+		pong(r, 2, zx(2, 3))
+		expect(t, pong(r, 3, zx(2, 3)), "6<SYNC 0", "6<INFORMs 200000002..200000003", "2<SYNC 0")
+	})
+	t.Run("a sync comes behind the requests before it", func(t *testing.T) {
+		r := begin(t)
+		// 2:1 is prepared for a request of 2, and not proposed yet.
+		r.step(Input{Kind: InSync, Link: 2, Zxid: zx(2, 1)})
+		pong(r, 2, zx(2, 0))
+		expect(t, pong(r, 3, zx(2, 0)))
+		r.propose(2, nil)
+		r.durable(zx(2, 2))
+		r.ack(2, zx(2, 2))
+		expect(t, r.ack(3, zx(2, 2)), "2<COMMIT 200000001", "3<COMMIT 200000001..200000002", "4<COMMIT 200000001..200000002", "6<INFORMs 200000001..200000002",
+			"commit 200000002", "2<SYNC 0", "2<COMMIT 200000002")
+	})
+	t.Run("a reconfig waits for the syncs of Java learners", func(t *testing.T) {
+		for _, leaves := range []bool{false, true} {
+			r := begin(t)
+			learnerSync(r, 2)
+			r.propose(1, members(0, []int64{1, 2, 3}, nil))
+			r.durable(zx(2, 1))
+			r.ack(2, zx(2, 1))
+			expect(t, r.ack(3, zx(2, 1)))
+			commits := []string{"3<COMMITANDACTIVATE 200000001", "4<COMMITANDACTIVATE 200000001", "6<INFORMANDACTIVATE 200000001", "commit 200000001", "activate config 200000001 leader 1"}
+			if leaves {
+				r.ack(4, zx(2, 1))
+				expect(t, r.step(Input{Kind: InLinkClosed, Link: 2}), commits...)
+				continue
+			}
+			pong(r, 2, zx(2, 0))
+			expect(t, pong(r, 3, zx(2, 0)), append([]string{"2<SYNC 0", "2<COMMITANDACTIVATE 200000001"}, commits...)...)
+		}
+	})
 	t.Run("a learner that leaves gets nothing", func(t *testing.T) {
 		r := begin(t)
 		learnerSync(r, 2)

@@ -203,7 +203,11 @@ func (r *leaderReplay) finish() {
 			r.reply++
 			next = append(next, Input{Kind: InRevalidated, Link: o.Link, Session: o.Session, OK: answer.Valid})
 		case OutRequest:
-			r.requests++
+			if req, err := quorum.DecodeRequest(o.Data); err == nil && req.Op == proto.OpSync {
+				next = append(next, Input{Kind: InSync, Link: o.Link})
+			} else {
+				r.requests++
+			}
 		case OutWarn, OutGiveUp:
 			r.t.Errorf("output %d: %v", o.Kind, o.Reason)
 		}
