@@ -33,6 +33,7 @@ type member struct {
 	*server
 	id      int
 	cfg     map[string]string
+	line    string // addresses of the quorum and election ports, where they are not in cfg alone
 	running bool
 	mark    int // length of the log when the process was launched
 }
