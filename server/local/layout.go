@@ -35,18 +35,40 @@ func (s *Server) set(key, value string) error {
 	return s.writeConfig()
 }
 
+// pointer returns the path of the file of members that zoo.cfg points to, empty when there is none.
+func (s *Server) pointer() (string, error) {
+	text, err := os.ReadFile(s.Config())
+	if errors.Is(err, os.ErrNotExist) {
+		return "", nil
+	}
+	if err != nil {
+		return "", fmt.Errorf("local: %w", err)
+	}
+	p, err := config.ParseProperties(text)
+	if err != nil {
+		return "", nil // nobody's work but the user's, and replaced
+	}
+	path, _ := p.Get(pointerKey)
+	return path, nil
+}
+
+// Reconfigured tells whether the server takes its members from a file that a reconfiguration wrote, which need not be
+// those of the Options.
+func (s *Server) Reconfigured() (bool, error) {
+	path, err := s.pointer()
+	return path != "", err
+}
+
 // writeConfig writes zoo.cfg. Where the server has written one that points to a file of members, the pointer
 // takes the place of the members that the ensemble began with.
 func (s *Server) writeConfig() error {
 	members := s.members
-	old, err := os.ReadFile(s.Config())
-	if err != nil && !errors.Is(err, os.ErrNotExist) {
-		return fmt.Errorf("local: %w", err)
+	path, err := s.pointer()
+	if err != nil {
+		return err
 	}
-	if p, err := config.ParseProperties(old); err == nil {
-		if path, ok := p.Get(pointerKey); ok {
-			members = map[string]string{pointerKey: path}
-		}
+	if path != "" {
+		members = map[string]string{pointerKey: path}
 	}
 	if err := config.WriteFileAtomic(s.Config(), []byte(configText(append(slices.Clone(s.settings), members))), 0o644); err != nil {
 		return fmt.Errorf("local: %w", err)

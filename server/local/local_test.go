@@ -223,6 +223,11 @@ func TestAgain(t *testing.T) {
 	if got := configOf(t, e.Servers[1]); slices.Contains(got, pointer) {
 		t.Errorf("%q", got)
 	}
+	for i, want := range []bool{true, false} {
+		if got, err := e.Servers[i].Reconfigured(); got != want || err != nil {
+			t.Errorf("server %d reconfigured: %v, %v", i+1, got, err)
+		}
+	}
 	if err := e.Close(); err != nil {
 		t.Fatal(err)
 	}

@@ -56,7 +56,12 @@ func ensemble(args []string) error {
 		return err
 	}
 	for _, s := range e.Servers {
-		if _, _, err := config.Load(s.Config(), os.Environ()); err != nil {
+		// One that a reconfiguration removed refuses to run; that is told when it has ended.
+		reconfigured, err := s.Reconfigured()
+		if err == nil && !reconfigured {
+			_, _, err = config.Load(s.Config(), os.Environ())
+		}
+		if err != nil {
 			return errors.Join(fmt.Errorf("server %d: %w", s.ID, err), e.Close())
 		}
 	}
