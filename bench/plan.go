@@ -23,7 +23,7 @@ type planOptions struct {
 	servers, slo, mixes, sweeps, need string
 	quick                             bool
 	step, warmup                      time.Duration
-	loops, size                       int
+	loops, size, maxSessions          int
 	sizes, observers                  string
 	utilisation, headroom             float64
 	htmlPath, jsonPath, against       string
@@ -89,6 +89,7 @@ func runPlan(ctx context.Context, args []string, stdout, stderr io.Writer) error
 	fs.StringVar(&o.root, "root", "/zbench-plan", "`PATH` of the parent of everything that is made; removed at the end")
 	fs.BoolVar(&o.keep, "keep", false, "leave what was made below -root")
 	fs.StringVar(&o.dir, "dir", "", "without -servers: `FOLDER` for their data (default: a temporary one, removed at the end)")
+	fs.IntVar(&o.maxSessions, "max-sessions", 0, "`COUNT` of sessions that the servers take from this machine (default: as their maxClientCnxns says)")
 	fs.StringVar(&o.zabra, "zabra", "", "without -servers: `BINARY` to start (default: this one)")
 	fs.Uint64Var(&o.seed, "seed", 1, "`NUMBER` that the choices of the generator follow from")
 	if err := parseFlags(fs, args); err != nil {
@@ -129,8 +130,8 @@ func newPlanner(o planOptions, log io.Writer) (*planner, error) {
 	}
 	def(&p.profile.step, o.step)
 	def(&p.profile.warmup, o.warmup)
-	if o.step < 0 || o.warmup < 0 || o.loops < 1 {
-		return nil, fmt.Errorf("%w: -step and -warmup cannot be negative, -loops not below 1", errUsage)
+	if o.step < 0 || o.warmup < 0 || o.loops < 1 || o.maxSessions < 0 {
+		return nil, fmt.Errorf("%w: -step and -warmup cannot be negative, nor -max-sessions, -loops not below 1", errUsage)
 	}
 	var err error
 	if p.plan.SLO, err = capacity.ParseSLO(o.slo); err != nil {

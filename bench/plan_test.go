@@ -47,6 +47,7 @@ func TestPlanCommandLine(t *testing.T) {
 	bad(exitUsage, "-root", "-root", "/zookeeper")
 	bad(exitUsage, "-utilisation is above 0", "-utilisation", "1.5")
 	bad(exitUsage, "cannot be negative", "-step", "-1s")
+	bad(exitUsage, "-max-sessions", "-max-sessions", "-1")
 	bad(exitUsage, "no such file", "-against", "/nonexistent")
 	bad(exitUsage, "not the JSON of a plan", "-against", notPlan)
 	// Nobody listens on a port that needs privileges to be listened on and has no use.
@@ -179,6 +180,9 @@ func TestPlanWords(t *testing.T) {
 	w = parseWords("zk_fsynctime{quantile=\"0.5\"}\t0.0\nzk_fsynctime_count\t314.0\nzk_fsynctime_sum\t75.0\n", "\t")
 	if n, ms := w.fsyncs(); n != 314 || ms != 75 {
 		t.Errorf("%v", w)
+	}
+	if w.counters() || !(words{"zk_packets_received": "0"}).counters() {
+		t.Error("counters")
 	}
 	if n := parseWords("clientPort=2181\nmaxClientCnxns=60\n", "=").number("maxClientCnxns"); n != 60 {
 		t.Errorf("maxClientCnxns %g", n)

@@ -4,29 +4,36 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
-	"sync"
+	"time"
 
 	"zabra.dev/zabra/engine/proto"
 	"zabra.dev/zabra/server/client"
 )
 
+// removePatience bounds the removal of what a plan made.
+const removePatience = 3 * time.Minute
+
 // removeTree deletes root and everything below it.
 func removeTree(ctx context.Context, addrs []string, root string) error {
-	c, err := client.Dial(ctx, strings.Join(addrs, ","), client.Options{FailFast: true})
+	dial, cancel := context.WithTimeout(ctx, dialPatience)
+	defer cancel()
+	c, err := client.Dial(dial, strings.Join(addrs, ","), client.Options{})
 	if err != nil {
 		return fmt.Errorf("bench: cleaning up: %w", err)
 	}
 	defer c.Close()
 	if err := removeBelow(ctx, c, root); err != nil {
-		return fmt.Errorf("bench: cleaning up below %s: %w", root, err)
+		return fmt.Errorf("bench: cleaning up: %w", err)
 	}
 	return nil
 }
 
-// deletesAtOnce is how many requests of a removal are under way.
-const deletesAtOnce = 64
+// deletesAtOnce is how many znodes one multi deletes.
+const deletesAtOnce = 200
 
+// removeBelow deletes path and its descendants: leaves many at a time, since they are most.
 func removeBelow(ctx context.Context, c *client.Client, path string) error {
 	names, err := c.GetChildren(ctx, path)
 	if errors.Is(err, proto.ErrNoNode) {
@@ -35,30 +42,23 @@ func removeBelow(ctx context.Context, c *client.Client, path string) error {
 	if err != nil {
 		return err
 	}
-	// Leaves, which are most, are deleted many at a time; what has children is descended into one by one.
-	full := make([]bool, len(names))
-	errs := make([]error, len(names))
-	var wg sync.WaitGroup
-	room := make(chan struct{}, deletesAtOnce)
-	for i, name := range names {
-		room <- struct{}{}
-		wg.Go(func() {
-			defer func() { <-room }()
-			err := c.Delete(ctx, path+"/"+name, client.AnyVersion)
-			if full[i] = errors.Is(err, proto.ErrNotEmpty); !full[i] && !errors.Is(err, proto.ErrNoNode) {
-				errs[i] = err
+	for chunk := range slices.Chunk(names, deletesAtOnce) {
+		ops := make([]client.Op, len(chunk))
+		for i, name := range chunk {
+			ops[i] = client.DeleteOp(path+"/"+name, client.AnyVersion)
+		}
+		_, err := c.Multi(ctx, ops...)
+		switch {
+		case err == nil:
+		case errors.Is(err, proto.ErrNotEmpty) || errors.Is(err, proto.ErrNoNode):
+			// One of them has children, or has ended with its session: nothing of the multi was done.
+			for _, name := range chunk {
+				if err := removeBelow(ctx, c, path+"/"+name); err != nil {
+					return err
+				}
 			}
-		})
-	}
-	wg.Wait()
-	if err := errors.Join(errs...); err != nil {
-		return err
-	}
-	for i, name := range names {
-		if full[i] {
-			if err := removeBelow(ctx, c, path+"/"+name); err != nil {
-				return err
-			}
+		default:
+			return err
 		}
 	}
 	if err := c.Delete(ctx, path, client.AnyVersion); err != nil && !errors.Is(err, proto.ErrNoNode) {

@@ -77,7 +77,7 @@ func (m *planMeter) window(end bool) {
 	for i, after := range askAll(m.addrs) {
 		before, u := m.wordsBefore[i], &m.uses[i]
 		u.Mode = after["zk_server_state"]
-		if after == nil || before == nil {
+		if !after.counters() || !before.counters() {
 			continue
 		}
 		u.HasWords = true

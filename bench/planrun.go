@@ -50,6 +50,12 @@ const drainPatience = 3 * time.Second
 // peakTries is how often a closed loop is tried that has no replies at all.
 const peakTries = 3
 
+// Of a step that could not begin: how often it is tried, and the time between.
+const (
+	connectTries = 3
+	connectPause = time.Second
+)
+
 // run measures everything. When it returns an error the plan holds what was measured until then, and is marked as partial.
 func (p *planner) run(ctx context.Context) (err error) {
 	own := p.opts.servers == ""
@@ -74,7 +80,7 @@ func (p *planner) run(ctx context.Context) (err error) {
 	if !own && !p.opts.keep {
 		defer func() {
 			// Also after an interrupt: nothing of this is to stay.
-			clean, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
+			clean, cancel := context.WithTimeout(context.WithoutCancel(ctx), removePatience)
 			defer cancel()
 			p.progress.line("removing %s", p.opts.root)
 			if cerr := removeTree(clean, p.addrs, p.opts.root); cerr != nil {
@@ -154,29 +160,46 @@ func (p *planner) lookAtServers(ctx context.Context) error {
 	silent := 0
 	for _, w := range askAll(p.addrs) {
 		t.Modes = append(t.Modes, w["zk_server_state"])
-		if w == nil {
+		if !w.counters() {
 			silent++
-		} else if t.Version == "" {
+		}
+		if t.Version == "" {
 			t.Version = w["zk_version"]
 		}
 	}
 	if silent > 0 {
-		p.note("%d of %d servers did not answer mntr (4lw.commands.whitelist): their roles, fsyncs and shares of the requests are not known.", silent, len(p.addrs))
+		p.note("%d of %d servers did not answer mntr (4lw.commands.whitelist): their fsyncs and shares of the requests are not known.", silent, len(p.addrs))
 	}
 	if !t.HasCPU {
 		p.note("Not all servers run on this machine under this user, so their processor time and memory are not known: no costs, no model, no answer to a need.")
 	}
+	p.limitSessions()
+	return nil
+}
+
+// limitSessions finds out how many sessions the servers take.
+func (p *planner) limitSessions() {
+	if p.opts.maxSessions > 0 {
+		p.maxSessions = p.opts.maxSessions
+		return
+	}
+	assumed := false
 	for _, a := range p.addrs {
-		if n := sessionLimit(a); n > 0 && (p.maxSessions == 0 || n*len(p.addrs) < p.maxSessions) {
-			p.maxSessions = n * len(p.addrs)
+		n, told := sessionLimit(a)
+		if n > 0 && (p.maxSessions == 0 || n*len(p.addrs) < p.maxSessions) {
+			p.maxSessions, assumed = n*len(p.addrs), !told
 		}
 	}
-	if p.maxSessions > 0 {
-		const spare = 4 // for four-letter words and session churn
-		p.maxSessions = max(1, p.maxSessions-spare)
-		p.note("maxClientCnxns lets this machine have %d sessions; steps that ask for more use so many.", p.maxSessions)
+	if p.maxSessions == 0 {
+		return
 	}
-	return nil
+	const spare = 4 // for four-letter words and session churn
+	p.maxSessions = max(1, p.maxSessions-spare)
+	if assumed {
+		p.note("The servers do not tell how many sessions one address may have (conf is not allowed), so no step has more than %d, as their default of %d each allows. -max-sessions says how many they take.", p.maxSessions, defaultSessionLimit)
+		return
+	}
+	p.note("maxClientCnxns lets this machine have %d sessions; steps that ask for more use so many.", p.maxSessions)
 }
 
 // A planPhase is a part of a plan.
@@ -316,6 +339,14 @@ func (p *planner) step(ctx context.Context, series, name string, cfg load.Config
 	m := newPlanMeter(cfg.Addrs)
 	cfg.OnWindow, cfg.OnInterval = m.window, p.progress.interval
 	res, err := load.Run(ctx, cfg)
+	for try := 1; res == nil && try < connectTries && ctx.Err() == nil; try++ {
+		// A busy server may not be done with the connections of the step before.
+		select {
+		case <-ctx.Done():
+		case <-time.After(connectPause):
+			res, err = load.Run(ctx, cfg)
+		}
+	}
 	if err != nil && ctx.Err() != nil {
 		err = ctx.Err()
 	}

@@ -167,6 +167,9 @@ func (p *planner) serversPoint(ctx context.Context, sw *capacity.Sweep, value, v
 	return err
 }
 
+// foreignShare makes the measurement of memory smaller by this factor on servers that others use.
+const foreignShare = 4
+
 // memorySteps is how many steps' time the measurement of memory takes, roughly.
 const memorySteps = 5
 
@@ -198,6 +201,9 @@ func (p *planner) measureMemory(ctx context.Context) error {
 		return err
 	}
 	n := p.profile.memoryZnodes
+	if !p.plan.Target.Own {
+		n /= foreignShare
+	}
 	for i, fill := range []struct{ keys, bytes int }{{n, 100}, {n / 4, 1024}, {n, 16}, {n / 4, 2048}} {
 		cfg := p.base(load.Config{Keys: fill.keys, Payload: load.FixedSize(fill.bytes), Sessions: 16, KeysPerDir: 1000}, fmt.Sprintf("memory%d", i))
 		cfg.Addrs = addrs

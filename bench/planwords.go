@@ -2,7 +2,6 @@ package bench
 
 import (
 	"bufio"
-	"fmt"
 	"strconv"
 	"strings"
 	"sync"
@@ -13,19 +12,27 @@ import (
 // words are what a server tells of itself in answer to mntr and conf. Source: operations, sections on the four-letter words.
 type words map[string]string
 
-// askMntr asks the server for its counters. A server that does not allow the word, or is not ZooKeeper at all, is an error.
-func askMntr(addr string) (words, error) {
-	text, err := client.FourLetter(addr, "mntr")
+// ask asks the server for its counters with mntr. One that does not allow that word is asked for version and
+// role with srvr, which servers allow unless told otherwise. nil: it answers neither.
+func ask(addr string) words {
+	if text, err := client.FourLetter(addr, "mntr"); err == nil {
+		if w := parseWords(text, "\t"); w["zk_version"] != "" {
+			return w
+		}
+	}
+	text, err := client.FourLetter(addr, "srvr")
 	if err != nil {
-		return nil, err
+		return nil
 	}
-	w := parseWords(text, "\t")
-	if w["zk_version"] == "" {
-		line, _, _ := strings.Cut(text, "\n")
-		return nil, fmt.Errorf("bench: %s does not answer mntr (%q): allow it with 4lw.commands.whitelist", addr, line)
+	s := parseWords(text, ": ")
+	if s["Mode"] == "" {
+		return nil
 	}
-	return w, nil
+	return words{"zk_version": s["Zookeeper version"], "zk_server_state": s["Mode"]}
 }
+
+// counters tells whether w is of mntr.
+func (w words) counters() bool { return w["zk_packets_received"] != "" }
 
 func parseWords(text, separator string) words {
 	w := words{}
@@ -60,20 +67,26 @@ func askAll(addrs []string) []words {
 	var wg sync.WaitGroup
 	for i, a := range addrs {
 		wg.Go(func() {
-			if w, err := askMntr(a); err == nil { // an error leaves nil, which the figures show
-				all[i] = w
-			}
+			all[i] = ask(a)
 		})
 	}
 	wg.Wait()
 	return all
 }
 
-// sessionLimit returns how many sessions this machine may have with the server, 0 when there is no limit or it does not tell.
-func sessionLimit(addr string) int {
+// defaultSessionLimit is maxClientCnxns of a server whose configuration does not name it.
+const defaultSessionLimit = 60
+
+// sessionLimit returns how many sessions this machine may have with the server, 0 for any number, and whether the
+// server told. One that does not allow conf may well have the default.
+func sessionLimit(addr string) (limit int, told bool) {
 	text, err := client.FourLetter(addr, "conf")
 	if err != nil {
-		return 0
+		return defaultSessionLimit, false
 	}
-	return int(parseWords(text, "=").number("maxClientCnxns"))
+	w := parseWords(text, "=")
+	if w["maxClientCnxns"] == "" {
+		return defaultSessionLimit, false
+	}
+	return int(w.number("maxClientCnxns")), true
 }
