@@ -20,16 +20,17 @@ import (
 
 // planOptions are the flags of zabra bench plan.
 type planOptions struct {
-	servers, slo, mixes, sweeps, need string
-	quick                             bool
-	step, warmup                      time.Duration
-	loops, size, maxSessions          int
-	sizes, observers                  string
-	utilisation, headroom             float64
-	htmlPath, jsonPath, against       string
-	root, dir, zabra                  string
-	keep                              bool
-	seed                              uint64
+	servers, metrics, slo, mixes string
+	sweeps, need                 string
+	quick                        bool
+	step, warmup                 time.Duration
+	loops, size, maxSessions     int
+	sizes, observers             string
+	utilisation, headroom        float64
+	htmlPath, jsonPath, against  string
+	root, dir, zabra             string
+	keep                         bool
+	seed                         uint64
 }
 
 // A planProfile is what -quick and its absence mean.
@@ -70,6 +71,7 @@ func runPlan(ctx context.Context, args []string, stdout, stderr io.Writer) error
 	fs := flag.NewFlagSet("zabra bench plan", flag.ContinueOnError)
 	fs.SetOutput(stderr)
 	fs.StringVar(&o.servers, "servers", "", "client ports of the ensemble, `HOST:PORT,...` (default: start servers of this binary on this machine)")
+	fs.StringVar(&o.metrics, "metrics", "", "of servers on other machines: `URL,...` of their Prometheus pages, for processor time and memory")
 	fs.StringVar(&o.slo, "slo", "p99=20ms", "latency to keep, `PERCENTILE=DURATION,...` (mean, p50, p90, p99, p99.9, p99.99, max)")
 	fs.BoolVar(&o.quick, "quick", false, "shorter and fewer steps: a minute or two")
 	fs.StringVar(&o.mixes, "mixes", "", "named `MIXES` (zabra bench mixes), or KIND:WEIGHT,... of one's own, separated by semicolons")
@@ -174,6 +176,11 @@ func newPlanner(o planOptions, log io.Writer) (*planner, error) {
 				return usage("servers", fmt.Errorf("%q is not HOST:PORT: %w", a, err))
 			}
 			p.addrs = append(p.addrs, a)
+		}
+	}
+	if o.metrics != "" {
+		if p.pages, err = parsePages(o.metrics, len(p.addrs)); err != nil {
+			return usage("metrics", err)
 		}
 	}
 	if o.against != "" {

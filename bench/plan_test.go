@@ -4,6 +4,9 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"io"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -41,6 +44,8 @@ func TestPlanCommandLine(t *testing.T) {
 	bad(exitUsage, "leave -servers out", "-servers", "127.0.0.1:1", "-sweeps", "ensemble")
 	bad(exitUsage, "leave -servers out", "-servers", "127.0.0.1:1", "-sizes", "3")
 	bad(exitUsage, `"localhost" is not HOST:PORT`, "-servers", "localhost")
+	bad(exitUsage, "1 pages for 0 servers", "-metrics", "http://h/metrics")
+	bad(exitUsage, "is not the address of a page", "-servers", "127.0.0.1:1", "-metrics", "h:7000")
 	bad(exitUsage, "-size: 0 servers", "-size", "0")
 	bad(exitUsage, `-sizes: "x" is not a number`, "-sizes", "x")
 	bad(exitUsage, `-observers: "10" is not a number from 0 to 9`, "-observers", "10")
@@ -186,6 +191,34 @@ func TestPlanWords(t *testing.T) {
 	}
 	if n := parseWords("clientPort=2181\nmaxClientCnxns=60\n", "=").number("maxClientCnxns"); n != 60 {
 		t.Errorf("maxClientCnxns %g", n)
+	}
+}
+
+func TestAskMetrics(t *testing.T) {
+	var page string
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if page == "" {
+			http.NotFound(w, r)
+			return
+		}
+		_, _ = io.WriteString(w, page) // a client that is gone is no matter
+	}))
+	defer s.Close()
+	check := func(text, fault string, want processFigure) {
+		t.Helper()
+		page = text
+		got, err := askMetrics(t.Context(), s.URL)
+		if fault == "" && (err != nil || got != want) || fault != "" && (err == nil || !strings.Contains(err.Error(), fault)) {
+			t.Errorf("%q: %+v, %v; want %+v, %q", text, got, err, want, fault)
+		}
+	}
+	check("# TYPE process_cpu_seconds_total counter\nprocess_cpu_seconds_total 2.76\nprocess_resident_memory_bytes 1.5E8\nznode_count 5.0\n", "", processFigure{2.76, 150_000_000, -1})
+	check("process_cpu_seconds_total 2.76\n", "exportJvmInfo=true", processFigure{})
+	check("process_cpu_seconds_total much\n", "invalid syntax", processFigure{})
+	check("", "404", processFigure{})
+	s.Close()
+	if _, err := askMetrics(t.Context(), s.URL); err == nil {
+		t.Error("no error without a server")
 	}
 }
 

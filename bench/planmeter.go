@@ -1,6 +1,9 @@
 package bench
 
 import (
+	"context"
+	"errors"
+	"sync"
 	"time"
 
 	"zabra.dev/zabra/bench/capacity"
@@ -8,12 +11,14 @@ import (
 )
 
 // A planMeter samples what the servers and the machine use between the ends of a step: processor time and memory of
-// servers on this machine, and the counters of all that answer mntr.
+// servers that run on this machine or show their metrics, and the counters of all that answer mntr.
 type planMeter struct {
 	addrs []string
-	pids  []int // 0: not on this machine
+	pages []string // of the servers' metrics; nil: none
+	pids  []int    // 0: not on this machine, or asked for metrics
 	// samples of the start of the window; window writes them and what follows, the step's goroutine reads after the run
-	before      []procstat.Sample
+	before      []processFigure
+	known       []bool // by server: before was had
 	wordsBefore []words
 	busyBefore  time.Duration
 
@@ -23,35 +28,51 @@ type planMeter struct {
 	busy time.Duration // of all processors of the machine; 0 when unknown
 }
 
-func newPlanMeter(addrs []string) *planMeter {
-	m := &planMeter{addrs: addrs}
-	for _, a := range addrs {
-		pid, _ := localPID(a)
-		m.pids = append(m.pids, pid)
+// newPlanMeter samples the servers: by the pages of their metrics, or when there are none those that run on this machine.
+func newPlanMeter(addrs, pages []string) *planMeter {
+	m := &planMeter{addrs: addrs, pages: pages, pids: make([]int, len(addrs))}
+	if pages == nil {
+		for i, a := range addrs {
+			m.pids[i], _ = localPID(a) // 0 when there is none
+		}
 	}
 	return m
 }
 
-// local tells whether all servers run on this machine.
-func (m *planMeter) local() bool {
-	for _, pid := range m.pids {
-		if pid == 0 {
-			return false
-		}
+// process reads what server i's process has used.
+func (m *planMeter) process(i int) (processFigure, error) {
+	if m.pages != nil {
+		return askMetrics(context.Background(), m.pages[i])
 	}
-	return len(m.pids) > 0
+	if m.pids[i] == 0 {
+		return processFigure{}, errNotHere
+	}
+	s, err := procstat.Read(m.pids[i])
+	return processFigure{s.CPU.Seconds(), s.RSSBytes, s.WriteCalls}, err
+}
+
+// errNotHere reports a server of another machine, or of another user.
+var errNotHere = errors.New("bench: the server is not on this machine")
+
+// processes reads those of all servers at once; had tells which were had.
+func (m *planMeter) processes() (all []processFigure, had []bool) {
+	all, had = make([]processFigure, len(m.addrs)), make([]bool, len(m.addrs))
+	var wg sync.WaitGroup
+	for i := range m.addrs {
+		wg.Go(func() {
+			f, err := m.process(i)
+			all[i], had[i] = f, err == nil // what is lacking shows in the figures
+		})
+	}
+	wg.Wait()
+	return all, had
 }
 
 // window is the OnWindow of a load.Config.
 func (m *planMeter) window(end bool) {
 	if !end {
 		m.wordsBefore = askAll(m.addrs)
-		m.before = make([]procstat.Sample, len(m.pids))
-		for i, pid := range m.pids {
-			if pid != 0 {
-				m.before[i], _ = procstat.Read(pid) // a process that has ended fails at the end of the window, too
-			}
-		}
+		m.before, m.known = m.processes()
 		m.busyBefore, _ = procstat.MachineBusy() // 0 where the system does not tell, there at the end as well
 		m.at = time.Now()
 		return
@@ -61,18 +82,18 @@ func (m *planMeter) window(end bool) {
 		m.busy = busy - m.busyBefore
 	}
 	m.uses = make([]capacity.ServerUse, len(m.addrs))
-	for i, pid := range m.pids {
-		m.uses[i].Addr = m.addrs[i]
-		if pid == 0 {
+	after, had := m.processes()
+	for i := range m.addrs {
+		u := &m.uses[i]
+		u.Addr, u.Flushes = m.addrs[i], -1
+		if !had[i] || !m.known[i] {
 			continue
 		}
-		if s, err := procstat.Read(pid); err == nil {
-			m.uses[i].HasCPU, m.uses[i].RSS = true, s.RSSBytes
-			if m.uses[i].Flushes = -1; s.WriteCalls >= 0 && m.before[i].WriteCalls >= 0 {
-				m.uses[i].Flushes = s.WriteCalls - m.before[i].WriteCalls
-			}
-			m.uses[i].CPU = capacity.Seconds((s.CPU - m.before[i].CPU).Seconds())
+		u.HasCPU, u.RSS = true, after[i].rssBytes
+		if after[i].writeCalls >= 0 && m.before[i].writeCalls >= 0 {
+			u.Flushes = after[i].writeCalls - m.before[i].writeCalls
 		}
+		u.CPU = capacity.Seconds(after[i].cpuSeconds - m.before[i].cpuSeconds)
 	}
 	for i, after := range askAll(m.addrs) {
 		before, u := m.wordsBefore[i], &m.uses[i]

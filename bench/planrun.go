@@ -35,9 +35,10 @@ type planner struct {
 	progress  *planProgress
 
 	addrs       []string
-	dir         string // for own servers
-	maxSessions int    // that the servers take from this machine; 0: no limit
-	keys        string // what keys are filled: root, payload and count of the last fill
+	pages       []string // of their metrics; nil: none
+	dir         string   // for own servers
+	maxSessions int      // that the servers take from this machine; 0: no limit
+	keys        string   // what keys are filled: root, payload and count of the last fill
 	plan        capacity.Plan
 }
 
@@ -107,7 +108,7 @@ func (p *planner) finish(err error) {
 	switch {
 	case p.need == nil:
 	case p.plan.Model == nil:
-		p.note("What was needed could not be answered: there are no processor times of the servers, which must run on this machine for that.")
+		p.note("What was needed could not be answered: there are no processor times of the servers. They must run on this machine for that, or show their metrics (-metrics).")
 	default:
 		p.plan.Answer = p.plan.Model.Answer(*p.need, p.opts.utilisation, p.opts.headroom)
 	}
@@ -156,7 +157,16 @@ func (p *planner) lookAtServers(ctx context.Context) error {
 		c.Close()
 	}
 	t := &p.plan.Target
-	t.Addrs, t.Own, t.HasCPU = p.addrs, p.opts.servers == "", newPlanMeter(p.addrs).local()
+	t.Addrs, t.Own, t.HasCPU = p.addrs, p.opts.servers == "", true
+	meter := p.meter(p.addrs)
+	for i := range p.addrs {
+		if _, err := meter.process(i); err != nil {
+			if p.pages != nil {
+				return err
+			}
+			t.HasCPU = false
+		}
+	}
 	silent := 0
 	for _, w := range askAll(p.addrs) {
 		t.Modes = append(t.Modes, w["zk_server_state"])
@@ -171,11 +181,14 @@ func (p *planner) lookAtServers(ctx context.Context) error {
 		p.note("%d of %d servers did not answer mntr (4lw.commands.whitelist): their fsyncs and shares of the requests are not known.", silent, len(p.addrs))
 	}
 	if !t.HasCPU {
-		p.note("Not all servers run on this machine under this user, so their processor time and memory are not known: no costs, no model, no answer to a need.")
+		p.note("Not all servers run on this machine under this user, so their processor time and memory are not known: no costs, no model, no answer to a need. -metrics takes them from the servers' Prometheus pages.")
 	}
 	p.limitSessions()
 	return nil
 }
+
+// meter samples servers: by their metrics if these are the servers that pages were named for.
+func (p *planner) meter(addrs []string) *planMeter { return newPlanMeter(addrs, p.pages) }
 
 // limitSessions finds out how many sessions the servers take.
 func (p *planner) limitSessions() {
@@ -260,7 +273,7 @@ func (p *planner) fill(ctx context.Context, cfg load.Config) error {
 }
 
 // measureMix finds the knee of a mix.
-func (p *planner) measureMix(ctx context.Context, pm *planMix) error {
+func (p *planner) measureMix(ctx context.Context, pm *planMix) (err error) {
 	p.plan.Mixes = append(p.plan.Mixes, capacity.Mix{Name: pm.name, Knee: -1})
 	m := &p.plan.Mixes[len(p.plan.Mixes)-1]
 	if named := mixByName(pm.name); named != nil {
@@ -269,6 +282,9 @@ func (p *planner) measureMix(ctx context.Context, pm *planMix) error {
 	defer func() {
 		m.Knee = capacity.FindKnee(m.Steps)
 		m.Limit = capacity.JudgeLimit(m, p.plan.Machine, p.opts.loops)
+		if err != nil && m.Limit.Kind == "none" {
+			m.Limit = capacity.Limit{Kind: "unknown", Text: "The plan ended before the limit was found."}
+		}
 	}()
 	cfg := p.base(pm.cfg, fmt.Sprintf("mix%d", len(p.plan.Mixes)))
 	if err := p.fill(ctx, cfg); err != nil {
@@ -281,7 +297,6 @@ func (p *planner) measureMix(ctx context.Context, pm *planMix) error {
 		}
 		return s, err
 	}
-	var err error
 	// A step may fall into one of the machine's pauses.
 	for try := 0; m.Peak == nil || m.Peak.Count == 0; try++ {
 		if try == peakTries {
@@ -336,7 +351,7 @@ func roundRate(rate float64) float64 {
 func (p *planner) step(ctx context.Context, series, name string, cfg load.Config) (*capacity.Step, *load.Settings, error) {
 	what := series + ", " + name
 	p.progress.start(what)
-	m := newPlanMeter(cfg.Addrs)
+	m := p.meter(cfg.Addrs)
 	cfg.OnWindow, cfg.OnInterval = m.window, p.progress.interval
 	res, err := load.Run(ctx, cfg)
 	for try := 1; res == nil && try < connectTries && ctx.Err() == nil; try++ {
@@ -353,7 +368,7 @@ func (p *planner) step(ctx context.Context, series, name string, cfg load.Config
 	if err != nil {
 		err = fmt.Errorf("%s: %w", what, err)
 	}
-	if res == nil {
+	if res == nil || ctx.Err() != nil { // a step that was interrupted says nothing of the servers
 		return nil, nil, err
 	}
 	s := planStep(series, &cfg, res, m)

@@ -7,7 +7,6 @@ import (
 
 	"zabra.dev/zabra/bench/capacity"
 	"zabra.dev/zabra/bench/load"
-	"zabra.dev/zabra/bench/procstat"
 )
 
 // What sweeps have in common: keys of 1 KiB, sessions as in zabra bench run.
@@ -184,17 +183,17 @@ func (p *planner) measureMemory(ctx context.Context) error {
 		defer e.Close()
 		addrs = e.Addrs()
 	}
-	pid, ok := localPID(addrs[0])
-	if !ok {
-		return nil // a note says so already
+	meter := p.meter(addrs)
+	if _, err := meter.process(0); err != nil {
+		return nil // a note says already that it is not known
 	}
 	var znodes, data int64
 	sample := func(sessions int64) error {
-		s, err := procstat.Read(pid)
+		f, err := meter.process(0)
 		if err != nil {
 			return fmt.Errorf("memory: %w", err)
 		}
-		p.plan.Memory = append(p.plan.Memory, capacity.MemoryPoint{Znodes: znodes, DataBytes: data, Sessions: sessions, RSS: s.RSSBytes})
+		p.plan.Memory = append(p.plan.Memory, capacity.MemoryPoint{Znodes: znodes, DataBytes: data, Sessions: sessions, RSS: f.rssBytes})
 		return nil
 	}
 	if err := sample(0); err != nil {

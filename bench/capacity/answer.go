@@ -215,7 +215,7 @@ func (a *Answer) warn(m *Model) {
 		warn("No ensemble was measured with its processor time. A proposal to a peer is assumed to cost the leader as much as a write costs a server by itself; the sweep over ensemble sizes measures it.")
 	}
 	if m.Memory == nil {
-		warn("Memory was not measured: servers must run on the machine of the generator for that.")
+		warn("Memory was not measured.")
 	}
 	if m.MedianError > 0.25 {
 		warn("The model missed series that it had not seen by %.0f %% (median): take the counts as rough.", 100*m.MedianError)

@@ -116,8 +116,8 @@ func (o SLO) Violations(s *Step) []string {
 			v = append(v, fmt.Sprintf("%s %s is above %s", b.name, Short(got), b.max))
 		}
 	}
-	if s.Offered > 0 && s.Rate < minShare*s.Offered {
-		v = append(v, fmt.Sprintf("%.0f %% of the offered load was answered", 100*s.Rate/s.Offered))
+	if due := s.Offered * time.Duration(s.Measured).Seconds(); due > 0 && float64(s.Unfinished) > (1-minShare)*due {
+		v = append(v, fmt.Sprintf("%.0f %% of the offered load was answered", max(0, 100*(1-float64(s.Unfinished)/due))))
 	}
 	if n := s.Count + s.Errors; n == 0 {
 		v = append(v, "no reply")

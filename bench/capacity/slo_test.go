@@ -44,7 +44,7 @@ func TestViolations(t *testing.T) {
 		t.Fatal(err)
 	}
 	good := func() *Step {
-		return &Step{Offered: 1000, Rate: 998, Count: 998, Latency: load.Latency{P99: load.Duration(20 * time.Millisecond)}}
+		return &Step{Offered: 1000, Measured: load.Duration(2 * time.Second), Count: 1998, Unfinished: 2, Latency: load.Latency{P99: load.Duration(20 * time.Millisecond)}}
 	}
 	check := func(part string, change func(*Step)) {
 		t.Helper()
@@ -56,9 +56,9 @@ func TestViolations(t *testing.T) {
 		}
 	}
 	check("", func(*Step) {})
-	check("", func(s *Step) { s.Offered, s.Rate = 0, 1 })
+	check("", func(s *Step) { s.Offered, s.Unfinished = 0, 1000 })
 	check("p99 20 ms is above 20ms", func(s *Step) { s.Latency.P99++ })
-	check("90 % of the offered load", func(s *Step) { s.Rate = 900 })
+	check("90 % of the offered load", func(s *Step) { s.Unfinished = 200 })
 	check("of the requests failed", func(s *Step) { s.Errors = 5 })
 	check("no reply", func(s *Step) { s.Count = 0 })
 	check("3 connections broke", func(s *Step) { s.Disconnects = 3 })
