@@ -2,6 +2,7 @@ package server
 
 import (
 	"fmt"
+	"log/slog"
 	"path/filepath"
 	"time"
 
@@ -11,10 +12,11 @@ import (
 	"zabra.dev/zabra/server/config"
 )
 
-// EnsembleFromConfig makes o the options of the member of an ensemble that c describes. The error is a
-// *config.Error where the configuration is at fault.
-func EnsembleFromConfig(o *Options, c *config.Config) error {
-	e, err := ensembleFromConfig(c)
+// EnsembleFromConfig makes o the options of the member of an ensemble that c describes. It reads the key and trust
+// stores for the connections between servers, if they are to be used. The error is a *config.Error where the
+// configuration is at fault.
+func EnsembleFromConfig(o *Options, c *config.Config, log *slog.Logger) error {
+	e, err := ensembleFromConfig(c, log)
 	if err != nil {
 		return err
 	}
@@ -24,7 +26,7 @@ func EnsembleFromConfig(o *Options, c *config.Config) error {
 }
 
 // ensembleFromConfig gives the options of a member of an ensemble.
-func ensembleFromConfig(c *config.Config) (*EnsembleOptions, error) {
+func ensembleFromConfig(c *config.Config, log *slog.Logger) (*EnsembleOptions, error) {
 	// The member list travels between servers in this very text.
 	members, err := quorum.ParseConfig([]byte(c.Ensemble.Quorum.String()))
 	if err != nil {
@@ -40,6 +42,10 @@ func ensembleFromConfig(c *config.Config) (*EnsembleOptions, error) {
 		return nil, &config.Error{ExitCode: config.ExitUnexpected, Message: fmt.Sprintf("My id %d not in the peer list", c.Ensemble.MyID),
 			Key: "myid", Value: fmt.Sprint(c.Ensemble.MyID), Fix: "correct the number in " + c.Storage.MyIDPath() + ", or add the server.N line of this server"}
 	}
+	sockets, err := peerSockets(c, log)
+	if err != nil {
+		return nil, err
+	}
 	clientAddr := ""
 	if c.Client.Plain.Enabled {
 		clientAddr = c.Client.Plain.String()
@@ -54,7 +60,7 @@ func ensembleFromConfig(c *config.Config) (*EnsembleOptions, error) {
 		EpochDir:       filepath.Join(c.Storage.DataDir, config.ZabraDir),
 		Timing:         zab.Timing{Tick: c.Sessions.TickTime, InitLimit: c.Ensemble.InitLimitTicks, SyncLimit: c.Ensemble.SyncLimitTicks},
 		CommitLogCount: c.Storage.CommitLogCount, SnapSizeFactor: c.Storage.SnapshotSizeFactor,
-		Network:      &tcpNetwork{self: c.Ensemble.MyID, cfg: c},
+		Network:      &tcpNetwork{self: c.Ensemble.MyID, cfg: c, sockets: sockets},
 		EpochWaitMax: c.Ensemble.LeaderEpochWaitMax, SnapSyncsMax: c.Ensemble.ConcurrentSnapSyncsMax, DiffSyncsMax: c.Ensemble.ConcurrentDiffSyncsMax,
 		ObserverMasterPort: c.Ensemble.ObserverMasterPort,
 		ConnectLimit:       c.Sessions.TickTime * time.Duration(c.Ensemble.ConnectLimitTicks),

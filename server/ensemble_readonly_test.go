@@ -1,6 +1,7 @@
 package server
 
 import (
+	"log/slog"
 	"strings"
 	"testing"
 	"time"
@@ -160,7 +161,7 @@ func TestSessionSettings(t *testing.T) {
 		t.Fatal(err)
 	}
 	o := FromConfig(cfg)
-	if err := EnsembleFromConfig(&o, cfg); err != nil {
+	if err := EnsembleFromConfig(&o, cfg, slog.New(slog.DiscardHandler)); err != nil {
 		t.Fatal(err)
 	}
 	if x := o.Ensemble; !x.LocalSessions || !x.LocalUpgrading || !x.ReadOnlyMode {

@@ -15,10 +15,11 @@ import (
 
 // tcpNetwork is the network between servers over TCP, as Java's servers speak it.
 type tcpNetwork struct {
-	self  quorum.ServerID
-	cfg   *config.Config
-	log   *slog.Logger
-	fatal func(error)
+	self    quorum.ServerID
+	cfg     *config.Config
+	sockets transport.Network // plain TCP or TLS
+	log     *slog.Logger
+	fatal   func(error)
 }
 
 // OpenElection implements peerNetwork.
@@ -56,7 +57,7 @@ func (p *tcpElection) open(committed, lastSeen *quorum.Config) (*transport.CnxMa
 		Self: n.self, Addrs: p.addrs, ListenAllIPs: e.ListenOnAllIPs, MultiAddress: e.MultiAddressEnabled,
 		Committed: committed, LastSeen: lastSeen,
 		ConnectTimeout: e.CnxTimeout, HandshakeTimeout: e.QuorumCnxnTimeout, BindAttempts: attempts,
-		Network: transport.Network{KeepAlive: e.TCPKeepAlive},
+		Network: n.sockets,
 		Wake: func() {
 			select {
 			case p.wake <- struct{}{}:
@@ -143,7 +144,7 @@ func (n *tcpNetwork) linkOptions(noDelay bool) transport.LinkOptions {
 // ListenQuorum implements peerNetwork.
 func (n *tcpNetwork) ListenQuorum(self quorum.Member, opened func(peerConn)) (io.Closer, error) {
 	return transport.Listen(transport.ListenerOptions{
-		Addrs: self.QuorumAddrs, ListenAllIPs: n.cfg.Ensemble.ListenOnAllIPs, Link: n.linkOptions(n.cfg.Ensemble.LeaderNoDelay), Log: n.log,
+		Addrs: self.QuorumAddrs, ListenAllIPs: n.cfg.Ensemble.ListenOnAllIPs, Link: n.linkOptions(n.cfg.Ensemble.LeaderNoDelay), Log: n.log, Network: n.sockets,
 		Opened: func(l *transport.Link) { opened(&tcpConn{link: l}) },
 	})
 }
@@ -151,7 +152,7 @@ func (n *tcpNetwork) ListenQuorum(self quorum.Member, opened func(peerConn)) (io
 // DialQuorum implements peerNetwork.
 func (n *tcpNetwork) DialQuorum(ctx context.Context, leader quorum.Member, patience time.Duration) (peerConn, error) {
 	l, err := transport.DialLeader(ctx, transport.LeaderOptions{
-		Addrs: leader.QuorumAddrs, Link: n.linkOptions(n.cfg.Ensemble.FollowerNoDelay), Limit: patience, Pause: n.cfg.Ensemble.LeaderConnectDelay, Log: n.log,
+		Addrs: leader.QuorumAddrs, Link: n.linkOptions(n.cfg.Ensemble.FollowerNoDelay), Limit: patience, Pause: n.cfg.Ensemble.LeaderConnectDelay, Log: n.log, Network: n.sockets,
 	})
 	if err != nil {
 		return nil, err

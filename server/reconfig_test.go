@@ -111,7 +111,7 @@ func (e *reconfigRig) start(i int) {
 		e.t.Fatal(err)
 	}
 	o := FromConfig(c)
-	if err := EnsembleFromConfig(&o, c); err != nil {
+	if err := EnsembleFromConfig(&o, c, slog.New(slog.DiscardHandler)); err != nil {
 		e.t.Fatal(err)
 	}
 	o.NumLoops = 2
@@ -472,7 +472,7 @@ func TestReconfigUnfinished(t *testing.T) {
 			continue // it is no member yet, and could not be started anew
 		}
 		text := readFile(t, next)
-		o, err := ensembleFromConfig(mustLoad(t, e.cfgPath(i)))
+		o, err := ensembleFromConfig(mustLoad(t, e.cfgPath(i)), slog.New(slog.DiscardHandler))
 		if err != nil || o.LastSeen == nil || o.LastSeen.String() != text || o.Config.String() != before || e.currentText(i) != before {
 			t.Fatalf("%+v, %v, file %q, before %q", o, err, text, before)
 		}

@@ -37,6 +37,19 @@ const reloadInterval = 5 * time.Second
 // ServerConfig makes the TLS configuration of a listener. The error matches ErrStore or ErrSettings and
 // names the key at fault.
 func ServerConfig(o Options) (*tls.Config, error) {
+	l, err := newLoader(o)
+	if err != nil {
+		return nil, err
+	}
+	if !o.Reload && !o.Side.ClientHostnameVerification {
+		return l.current, nil
+	}
+	outer := l.current.Clone()
+	outer.GetConfigForClient = l.forClient
+	return outer, nil
+}
+
+func newLoader(o Options) (*loader, error) {
 	l := &loader{opts: o}
 	if l.opts.Now == nil {
 		l.opts.Now = time.Now
@@ -46,12 +59,7 @@ func ServerConfig(o Options) (*tls.Config, error) {
 		return nil, err
 	}
 	l.files, l.current, l.lookedAt = l.stat(), cfg, l.opts.Now()
-	if !o.Reload && !o.Side.ClientHostnameVerification {
-		return cfg, nil
-	}
-	outer := cfg.Clone()
-	outer.GetConfigForClient = l.forClient
-	return outer, nil
+	return l, nil
 }
 
 // loader makes configurations and remembers the one in force.
@@ -108,13 +116,13 @@ func (l *loader) verifyHost(state tls.ConnectionState, ip net.IP) error {
 		return nil
 	}
 	leaf := state.PeerCertificates[0]
-	err := leaf.VerifyHostname(ip.String())
+	err := bears(leaf, ip.String())
 	if err == nil || !l.opts.Side.AllowReverseDNSLookup {
 		return err
 	}
 	names, lookupErr := net.LookupAddr(ip.String())
 	for _, name := range names {
-		if leaf.VerifyHostname(strings.TrimSuffix(name, ".")) == nil {
+		if bears(leaf, strings.TrimSuffix(name, ".")) == nil {
 			return nil
 		}
 	}

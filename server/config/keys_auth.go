@@ -98,10 +98,11 @@ func tlsKeys() []*Key {
 	sides := []struct {
 		prefix     string
 		clientHost string
+		reverse    string
 		of         func(*Config) *TLSSide
 	}{
-		{"ssl.", "false", func(c *Config) *TLSSide { return &c.TLS.Client }},
-		{"ssl.quorum.", "true", func(c *Config) *TLSSide { return &c.TLS.Quorum }},
+		{"ssl.", "false", "false", func(c *Config) *TLSSide { return &c.TLS.Client }},
+		{"ssl.quorum.", "true", "true", func(c *Config) *TLSSide { return &c.TLS.Quorum }},
 	}
 	for _, side := range sides {
 		p, of := side.prefix, side.of
@@ -120,7 +121,7 @@ func tlsKeys() []*Key {
 			prop(p+"clientAuth", "need", KindString, "", func(c *Config) any { return &of(c).ClientAuth }).checked(checkClientAuth),
 			prop(p+"hostnameVerification", "true", KindBool, "", func(c *Config) any { return &of(c).HostnameVerification }),
 			prop(p+"clientHostnameVerification", side.clientHost, KindBool, "", func(c *Config) any { return &of(c).ClientHostnameVerification }),
-			prop(p+"allowReverseDnsLookup", "false", KindBool, "", func(c *Config) any { return &of(c).AllowReverseDNSLookup }),
+			prop(p+"allowReverseDnsLookup", side.reverse, KindBool, "", func(c *Config) any { return &of(c).AllowReverseDNSLookup }),
 			prop(p+"handshakeDetectionTimeoutMillis", "5000", KindDuration, "ms", func(c *Config) any { return &of(c).HandshakeDetectionTimeout }).
 				without("a connection has ten seconds for its first byte and for its handshake"),
 		)

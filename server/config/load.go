@@ -230,8 +230,6 @@ func (b *builder) checkQuorumSecurity() *Error {
 	}
 	const fix = "drop the key, and keep the quorum and election ports within a network that you trust"
 	switch {
-	case b.cfg.TLS.QuorumEnabled:
-		return b.missing("sslQuorum", "this build does not speak TLS between servers", fix)
 	case b.cfg.SASL.QuorumEnabled:
 		return b.missing("quorum.auth.enableSasl", "this build does not authenticate servers to each other", fix)
 	}

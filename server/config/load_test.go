@@ -160,7 +160,7 @@ func TestValues(t *testing.T) {
 	f("nio.numWorkerThreads=abc", func(c *Config) any { return nil }, nil, "nio.numWorkerThreads has no effect: it tunes threads")
 	f("quorum.cnxn.threads.size=20", func(c *Config) any { return nil }, nil, "has no effect")
 	f("autopurge.purgeInterval=0", func(c *Config) any { return c.Autopurge.PurgeInterval }, time.Duration(0), "removed all the same")
-	f("sslQuorum=true", func(c *Config) any { return c.TLS.QuorumEnabled }, true, "accepted but has no effect")
+	f("sslQuorum=true", func(c *Config) any { return c.TLS.QuorumEnabled }, true)
 	f("sslQuorum=false", func(c *Config) any { return c.TLS.QuorumEnabled }, false)
 	f("ssl.quorum.clientAuth=NONE", func(c *Config) any { return c.TLS.Quorum.ClientAuth }, "none")
 	f("ssl.keyStore.location=/k.pem", func(c *Config) any { return c.TLS.Client.KeyStore.Location }, "/k.pem")

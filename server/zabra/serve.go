@@ -84,7 +84,7 @@ func serve(cfg *config.Config, log *slog.Logger, notifier *script.Notifier) int 
 			Key: "clientPort", Fix: "set clientPort, 2181 for example"})
 	}
 	if cfg.IsDistributed() {
-		if err := server.EnsembleFromConfig(&opts, cfg); err != nil {
+		if err := server.EnsembleFromConfig(&opts, cfg, log); err != nil {
 			return exitWith(log, err)
 		}
 		backupConfig(cfg, log)
