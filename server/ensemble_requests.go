@@ -92,7 +92,13 @@ func (e *ensemble) forward(q *request, body []byte) {
 
 // proposed tells the machine of what has gone to the log.
 func (e *ensemble) proposed(s *slab) {
-	if e.leader == nil {
+	if e.leader == nil || !e.leader.Serving() {
+		// The machine has given up in this turn and takes nothing, but what is logged is history: the next leader here
+		// has to have it for others.
+		for i := range s.batch.Records {
+			s.refs.Add(1)
+			e.window.Append(s.batch.Records[i].Zxid, s.batch.Payload(i), s)
+		}
 		return
 	}
 	e.proposals = e.proposals[:0]

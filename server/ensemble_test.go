@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -308,4 +309,30 @@ func TestEnsemblePartition(t *testing.T) {
 	if _, err := back.Exists(testContext(t), "/after"); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// What a leader has prepared in the turn in which it gives up is part of its history, as all that was before.
+func TestGivesUpWithPreparedRequest(t *testing.T) {
+	e := newTestEnsemble(t, 3)
+	leader := e.leader()
+	c := e.dial(leader)
+	mustCreate(t, c, "/before", "x")
+	req := quorum.Request{SessionID: c.Session().ID, Cxid: 1000, Op: proto.OpCreate, Body: flaggedBody("/late", proto.FlagPersistent)}
+	var last, logged proto.Zxid
+	e.servers[leader].replica.postAndWait(func(r *replica) {
+		r.ens.remoteRequest(&zab.Output{Data: req.Append(nil), Server: localOwner})
+		r.ens.step(zab.Input{Kind: zab.InResign, Err: errors.New("test")})
+		r.ens.endTurn()
+		last, logged = r.engine.LastZxid(), r.wal.LastZxid()
+	})
+	c.Abandon()
+	if last != logged || quorum.CounterOf(last) < 3 {
+		t.Errorf("the tree ends at 0x%x, the log at 0x%x", last, logged)
+	}
+	waitFor(t, func() bool { return e.servers[leader].Mode() != "" })
+	e.fill(e.leader(), 5, "after")
+	e.wantEqual()
+	e.stop(leader)
+	e.start(leader)
+	e.joins(leader)
 }
