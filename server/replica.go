@@ -28,6 +28,7 @@ type replica struct {
 	stages   stageFigures
 	// throttler is nil when nothing is throttled.
 	throttler *requestThrottler
+	quiet     quietTimes
 	// auditor is nil without audit log.
 	auditor *auditor
 
@@ -248,4 +249,5 @@ func (r *replica) tick() {
 	if leads {
 		r.reaper.tick(r, nowMs)
 	}
+	r.quiet.tick(r)
 }

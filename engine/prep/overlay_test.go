@@ -70,4 +70,20 @@ func TestOverlayKeepsBounds(t *testing.T) {
 	}
 	e.delay, e.delayed = false, nil
 	e.create("/again", 0)
+
+	e.delay = true
+	e.create("/outstanding", 0)
+	e.p.Trim()
+	if e.p.overlay.count == 0 {
+		t.Error("what is outstanding was trimmed")
+	}
+	for _, txn := range e.delayed {
+		e.tree.apply(t, txn)
+	}
+	e.p.Applied(e.tree.lastZxid)
+	if e.p.Trim(); e.p.overlay.free != nil {
+		t.Errorf("%d free records kept", len(e.p.overlay.free))
+	}
+	e.delay, e.delayed = false, nil
+	e.create("/outstanding/below", 0)
 }

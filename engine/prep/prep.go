@@ -127,6 +127,14 @@ func (p *Preparer) Reset(last proto.Zxid) {
 	p.digest = p.tree.Digest()
 }
 
+// Trim gives back what is kept for reuse, if nothing is outstanding. It is for quiet times: what comes next
+// allocates again.
+func (p *Preparer) Trim() {
+	if p.overlay.count == 0 {
+		p.overlay = overlay{}
+	}
+}
+
 // LastZxid is the last zxid given out.
 func (p *Preparer) LastZxid() proto.Zxid { return p.last }
 
