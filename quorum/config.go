@@ -209,6 +209,16 @@ func findWeight(weights []Weight, id ServerID) int64 {
 	return 0
 }
 
+// MayBeCommitted reports whether a last-seen config, which has been proposed, can ever be committed by servers with
+// this history: the epoch that it begins and the zxid at which it ends. Whoever has seen the proposal and
+// lost it again, or was told to cut it off, may lead without the reconfig, or not at all: had it been committed, an old
+// quorum would have it, and a leader without it would find somebody ahead. Java goes on asking for a quorum of
+// such a config, whose members may never have heard of it.
+func (c *Config) MayBeCommitted(currentEpoch Epoch, lastZxid Zxid) bool {
+	proposed := EpochOf(c.Version)
+	return CounterOf(c.Version) == 0 || currentEpoch > proposed || (currentEpoch == proposed && lastZxid >= c.Version)
+}
+
 // WithVersion returns a copy of c that differs in the version alone.
 func (c *Config) WithVersion(version int64) *Config {
 	d := *c

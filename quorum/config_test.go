@@ -330,3 +330,24 @@ func FuzzParseConfig(f *testing.F) {
 		c.ContainsQuorum(func(id ServerID) bool { return id&1 == 0 })
 	})
 }
+
+// TestMayBeCommitted: what is proposed at 2:5 counts for servers whose history goes there, or begins a later epoch.
+func TestMayBeCommitted(t *testing.T) {
+	c := mustConfig(t, "server.1=h:2:3").WithVersion(2<<32 | 5)
+	for _, tc := range []struct {
+		epoch Epoch
+		zxid  Zxid
+		want  bool
+	}{
+		{1, 1<<32 | 9, false}, {1, 2<<32 | 5, false},
+		{2, -1, false}, {2, 1<<32 | 9, false}, {2, 2<<32 | 4, false}, {2, 2<<32 | 5, true}, {2, 2<<32 | 6, true},
+		{3, 2<<32 | 4, true}, // the leader of epoch 3 may have committed it, with its history
+	} {
+		if got := c.MayBeCommitted(tc.epoch, tc.zxid); got != tc.want {
+			t.Errorf("epoch %d, zxid 0x%x: %v", tc.epoch, tc.zxid, got)
+		}
+	}
+	if !c.WithVersion(2<<32).MayBeCommitted(1, 0) {
+		t.Error("the first list of an ensemble is in no proposal")
+	}
+}

@@ -20,6 +20,8 @@ type Options struct {
 	// ObserverDelayMax bounds the random time that an observer which lost its leader waits before
 	// it looks for the next. Default 200 ms; negative: none.
 	ObserverDelayMax time.Duration
+	// StaleVotes is a mistake, to be planted in tests, which have to find it: votes of earlier rounds count.
+	StaleVotes bool
 }
 
 func (o Options) withDefaults() Options {
@@ -126,10 +128,13 @@ func New(self quorum.ServerID, opts Options, rng *rand.Rand) *Election {
 
 // Start begins an election: at the start of the server and each time it lost its leader or its
 // leadership. committed and lastSeen are the member lists of section 1.6; lastSeen may be nil or
-// equal to committed.
+// equal to committed, and has no say unless MayBeCommitted.
 func (e *Election) Start(now time.Duration, h History, committed, lastSeen *quorum.Config, out []Output) []Output {
 	lost := e.started && e.state == quorum.Observing
 	e.history = h
+	if lastSeen != nil && !lastSeen.MayBeCommitted(h.CurrentEpoch, h.LastZxid) {
+		lastSeen = nil
+	}
 	e.setConfigs(committed, lastSeen)
 	if !e.started {
 		e.started = true

@@ -631,3 +631,46 @@ func TestSingleServer(t *testing.T) {
 	p.start(7, 1, voters(t, 1, 0, ""), nil)
 	p.is("decided:LE(1,7,1,1)")
 }
+
+// TestPendingConfig is about servers that know of a reconfig that nobody has committed.
+func TestPendingConfig(t *testing.T) {
+	committed := mustConfig(t, "server.1=h:2:3\nserver.2=h:2:3\nserver.3=h:2:3\nversion=100000000")
+	// 1:9 was to make these the voters.
+	next := mustConfig(t, "server.2=h:2:3\nserver.4=h:2:3\nserver.5=h:2:3\nversion=100000009")
+	const proposed = 1<<32 | 9
+	t.Run("to join an ensemble that serves", func(t *testing.T) {
+		p := play(t, 2, Options{ReconfigEnabled: true})
+		p.start(proposed, 1, committed, next)
+		p.out = p.out[:0]
+		// 4 and 5, which never were members, do not follow in the sense of an election.
+		p.receive(1, leading(1, 7, 8, 2))
+		p.receive(4, settled(quorum.Observing, 1, 7, 8, 2))
+		p.receive(3, following(1, 7, 8, 2))
+		p.is("decided:FO(1,7,8,2)")
+	})
+	t.Run("that is lost", func(t *testing.T) {
+		p := play(t, 2, Options{ReconfigEnabled: true})
+		p.start(proposed-1, 1, committed, next)
+		p.out = p.out[:0]
+		// The proposal is not in this history, so the old voters elect by themselves.
+		p.receive(1, looking(2, proposed-1, 1, 1))
+		p.receive(3, looking(2, proposed-1, 1, 1))
+		p.is("decided:LE(2,100000008,1,1)")
+	})
+	t.Run("and its voters, which are none yet", func(t *testing.T) {
+		p := play(t, 2, Options{ReconfigEnabled: true})
+		p.start(proposed, 1, committed, next)
+		p.out = p.out[:0]
+		p.receive(4, looking(quorum.NoServer, proposed, 7, 1))
+		if p.e.Round() != 7 {
+			t.Errorf("round %d: server 4 counts no vote of a round before 7", p.e.Round())
+		}
+		p.out = p.out[:0]
+		p.receive(1, looking(2, proposed, 7, 1))
+		p.receive(3, looking(2, proposed, 7, 1))
+		p.is("") // a quorum of the next list is missing
+		p.receive(4, looking(2, proposed, 7, 1))
+		p.receive(5, looking(2, proposed, 7, 1))
+		p.is("decided:LE(2,100000009,7,1)")
+	})
+}

@@ -105,7 +105,7 @@ func (e *Election) Tick(now time.Duration, out []Output) []Output {
 // loop of section 3.5.
 func (e *Election) count(now time.Duration, from quorum.ServerID, v quorum.Vote, out []Output) []Output {
 	if !e.isVoter(v.Leader) {
-		return out
+		return e.joinRound(now, from, v, out)
 	}
 	switch v.State {
 	case quorum.Looking:
@@ -114,6 +114,18 @@ func (e *Election) count(now time.Duration, from quorum.ServerID, v quorum.Vote,
 		return e.countSettled(now, from, v, out)
 	}
 	return out // an observer has no say
+}
+
+// joinRound takes the vote of a voter that proposes nobody: the last-seen config makes it one, the committed one
+// does not. It is needed all the same, and counts no vote of an earlier round than its own, which it
+// does not leave. Java ignores such a vote, and the two never meet.
+func (e *Election) joinRound(now time.Duration, from quorum.ServerID, v quorum.Vote, out []Output) []Output {
+	if e.committed.IsVoter(from) || v.State != quorum.Looking || v.ElectionEpoch <= e.round || e.looking.finalizeAt != Never {
+		return out
+	}
+	e.round = v.ElectionEpoch
+	e.looking.votes = e.looking.votes[:0]
+	return e.propose(now, e.initialProposal(), out)
 }
 
 func (e *Election) countLooking(now time.Duration, from quorum.ServerID, v quorum.Vote, out []Output) []Output {
@@ -192,7 +204,7 @@ func (e *Election) countSettled(now time.Duration, from quorum.ServerID, v quoru
 		}
 	}
 	l.outside.put(from, v)
-	if e.supports(l.outside, v) && e.leads(l.outside, v.Leader, v.ElectionEpoch) {
+	if e.follow(l.outside, v) && e.leads(l.outside, v.Leader, v.ElectionEpoch) {
 		e.round = v.ElectionEpoch
 		return e.decide(v, l.outside, out)
 	}

@@ -53,6 +53,9 @@ func (e *Election) Receive(now time.Duration, from quorum.ServerID, n quorum.Not
 	if n.State != quorum.Looking {
 		l.told = without(l.told, from) // what it was sent, it threw away
 	}
+	if e.opts.StaleVotes && n.State == quorum.Looking {
+		n.ElectionEpoch = max(n.ElectionEpoch, e.round)
+	}
 	if n.State == quorum.Looking && n.ElectionEpoch < e.round {
 		if e.isNobodyTo(n) {
 			return out

@@ -65,11 +65,24 @@ func (b ballots) get(from quorum.ServerID) (quorum.Vote, bool) {
 // supports reports whether the servers whose vote equals v contain a quorum of the committed
 // config and of a newer last-seen one.
 func (e *Election) supports(votes ballots, v quorum.Vote) bool {
-	set := func(id quorum.ServerID) bool {
-		have, ok := votes.get(id)
+	set := votes.equal(v)
+	return e.committed.ContainsQuorum(set) && (e.lastSeen == nil || e.lastSeen.ContainsQuorum(set))
+}
+
+// follow reports whether the servers whose vote equals v contain a quorum of the committed config, which is enough
+// to join an ensemble that serves. Java asks for one of the last-seen config as well, and who has seen
+// a reconfig that came to nothing may never find that: its voters may be observers of those who serve.
+// This server need not care what became of the reconfig: had it been committed, a leader that serves would have it.
+func (e *Election) follow(votes ballots, v quorum.Vote) bool {
+	return e.committed.ContainsQuorum(votes.equal(v))
+}
+
+// equal gives the set of servers whose vote equals v.
+func (b ballots) equal(v quorum.Vote) func(quorum.ServerID) bool {
+	return func(id quorum.ServerID) bool {
+		have, ok := b.get(id)
 		return ok && sameVote(have, v)
 	}
-	return e.committed.ContainsQuorum(set) && (e.lastSeen == nil || e.lastSeen.ContainsQuorum(set))
 }
 
 // leads reports whether leader itself confirms that it leads: by its vote, or, being this server,

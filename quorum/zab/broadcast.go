@@ -126,7 +126,7 @@ func (l *Leader) advance(out *Outputs) {
 		}
 		switch {
 		case e.pending:
-			l.commitConfig(out)
+			l.commitConfig()
 		case len(l.eras) > 1:
 			l.eras = append(l.eras[:0], l.eras[1:]...)
 		default:

@@ -127,6 +127,9 @@ func TestCluster(t *testing.T) {
 func TestClusterFindsBugs(t *testing.T) {
 	bugs := reflect.TypeFor[Bugs]()
 	for i := range bugs.NumField() {
+		if bugs.Field(i).Name == "HolesAccepted" {
+			continue // needs a driver whose window has holes: quorum/sim plants both
+		}
 		t.Run(bugs.Field(i).Name, func(t *testing.T) {
 			var b Bugs
 			reflect.ValueOf(&b).Elem().Field(i).SetBool(true)

@@ -148,4 +148,12 @@ type Bugs struct {
 	ReconfigOldQuorumOnly bool
 	// CommitWithoutQuorum: the leader is content with one voter less than a quorum.
 	CommitWithoutQuorum bool
+	// NewLeaderBeforeHistory: the leader sends NEWLEADER in front of the history that a learner misses
+	// (ZOOKEEPER-3104).
+	NewLeaderBeforeHistory bool
+	// AheadPromises: the leader takes the promise of a learner whose history is newer than its own.
+	AheadPromises bool
+	// HolesAccepted: a learner takes whatever comes behind what it has (ZOOKEEPER-4925, with a Window that
+	// KeepsHoles).
+	HolesAccepted bool
 }

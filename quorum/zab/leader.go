@@ -21,7 +21,8 @@ const (
 // LeaderOptions is what a leader starts with.
 type LeaderOptions struct {
 	Self quorum.ServerID
-	// Config is the committed config, LastSeen the last proposed one; nil means Config.
+	// Config is the committed config, LastSeen the last proposed one, which counts if it MayBeCommitted;
+	// nil means Config.
 	Config, LastSeen *quorum.Config
 	ReconfigEnabled  bool
 	// AcceptedEpoch and CurrentEpoch are those on disk.
@@ -69,18 +70,21 @@ type Leader struct {
 	peers []*peer
 	names int64 // anonymous learners so far
 
-	durable   quorum.Zxid // of the own log
-	last      quorum.Zxid // last proposed; the start of the epoch before the first
-	committed quorum.Zxid // before serving: the end of the own history
-	eras      []era
-	muted     bool // must not commit any more: somebody else is the designated leader
-	dirty     bool // an acknowledgement has come since the last look
-	trim      bool // committed has moved
-	threshold quorum.Zxid
-	hasAcked  func(quorum.ServerID) bool // acknowledged threshold
-	isFresh   func(quorum.ServerID) bool // heard of in time
-	confirms  func(quorum.ServerID) bool // has answered the round of syncs
-	now       time.Duration
+	durable         quorum.Zxid // of the own log
+	last            quorum.Zxid // last proposed; the start of the epoch before the first
+	committed       quorum.Zxid // before serving: the end of the own history
+	eras            []era
+	muted           bool            // must not commit any more: somebody else, the designated leader, has to lead
+	heir            quorum.ServerID // that one, NoServer if there is none
+	mutedAt         time.Duration
+	dirty           bool // an acknowledgement has come since the last look
+	trim            bool // committed has moved
+	threshold       quorum.Zxid
+	hasAcked        func(quorum.ServerID) bool // acknowledged threshold
+	isFresh         func(quorum.ServerID) bool // heard of in time
+	isFreshFollower func(quorum.ServerID) bool // and no observer
+	confirms        func(quorum.ServerID) bool // has answered the round of syncs
+	now             time.Duration
 
 	ghosts []peer // under Bugs.AcksOutliveLink
 
@@ -117,14 +121,14 @@ func (s *serverSet) add(id quorum.ServerID) {
 // NewLeader returns a leader whose history in memory is window, which it owns until it has
 // given up, and on disk history. Start must be the first call.
 func NewLeader(opts LeaderOptions, window *Window, history History) *Leader {
-	if opts.LastSeen == nil {
+	if opts.LastSeen == nil || !opts.LastSeen.MayBeCommitted(opts.CurrentEpoch, opts.LastZxid) {
 		opts.LastSeen = opts.Config
 	}
 	l := &Leader{
 		opts: opts, window: window, history: history,
 		highestAccepted: opts.AcceptedEpoch,
 		config:          opts.Config, lastSeen: opts.LastSeen,
-		durable: opts.DurableZxid, committed: opts.LastZxid,
+		durable: opts.DurableZxid, committed: opts.LastZxid, heir: quorum.NoServer,
 	}
 	l.hasAcked = func(id quorum.ServerID) bool {
 		if id == l.opts.Self {
@@ -138,6 +142,10 @@ func NewLeader(opts LeaderOptions, window *Window, history History) *Leader {
 		}
 		p := l.peerOf(id)
 		return p != nil && p.freshUntil > l.now
+	}
+	l.isFreshFollower = func(id quorum.ServerID) bool {
+		p := l.peerOf(id)
+		return l.isFresh(id) && (p == nil || !p.observer)
 	}
 	l.confirms = func(id quorum.ServerID) bool {
 		if id == l.opts.Self {
@@ -166,11 +174,12 @@ func (l *Leader) Config() *quorum.Config { return l.config }
 func (l *Leader) LastSeen() *quorum.Config { return l.lastSeen }
 
 // HasSyncedQuorum reports whether the followers that are in step now, with the leader, would be
-// a quorum of config, which a reconfig has to have (error NEWCONFIGNOQUORUM, section 8.2).
+// a quorum of config, which a reconfig has to have (error NEWCONFIGNOQUORUM, section 8.2). One that the committed
+// config has just made an observer, and that is about to connect as such, is none.
 func (l *Leader) HasSyncedQuorum(config *quorum.Config) bool {
 	return config.ContainsQuorum(func(id quorum.ServerID) bool {
 		p := l.peerOf(id)
-		return id == l.opts.Self || (p != nil && p.ackCounts && !p.observer)
+		return id == l.opts.Self || (p != nil && p.ackCounts && !p.observer && l.config.RoleOf(id) != quorum.Observer)
 	})
 }
 
@@ -276,17 +285,22 @@ func (l *Leader) EndTurn(now time.Duration, out *Outputs) {
 	}
 }
 
-// giveUp ends the leadership.
+// giveUp ends the leadership. Whom a reconfig has made the leader is followed without an election.
 func (l *Leader) giveUp(out *Outputs, reason error) {
 	l.phase = leaderDone
 	o := out.add(OutGiveUp)
-	o.Reason, o.Server = reason, quorum.NoServer
+	o.Reason, o.Server = reason, l.heir
 }
 
 // isQuorum reports whether set holds a quorum of the committed config and, while another
 // one is pending, also of that.
 func (l *Leader) isQuorum(set func(quorum.ServerID) bool) bool {
 	return l.contains(l.config, set) && (l.lastSeen.Version <= l.config.Version || l.contains(l.lastSeen, set))
+}
+
+// isVoter reports whether id votes in the committed config or in a pending one.
+func (l *Leader) isVoter(id quorum.ServerID) bool {
+	return l.config.IsVoter(id) || l.lastSeen.IsVoter(id)
 }
 
 func (l *Leader) contains(c *quorum.Config, set func(quorum.ServerID) bool) bool {

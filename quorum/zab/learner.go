@@ -40,6 +40,9 @@ type LearnerOptions struct {
 	Timing                Timing
 	Features              quorum.Features
 	Bugs                  Bugs
+	// AcksDuringSync has the learner acknowledge proposals in front of NEWLEADER, as those of some Java releases do:
+	// for tests, which show that the leader bears it (ZOOKEEPER-4685).
+	AcksDuringSync bool
 }
 
 // Learner is the machine of a server that follows or observes a leader, for one connection to

@@ -121,6 +121,9 @@ func (l *Learner) logDurable(z quorum.Zxid, out *Outputs) {
 		return
 	}
 	l.durable = z
+	if l.opts.AcksDuringSync && l.phase < learnerServing && !l.observer {
+		out.sendRange(l.link, quorum.PacketAck, z, z, l.cumulative)
+	}
 	switch l.phase {
 	case learnerStoring:
 		l.store(out)

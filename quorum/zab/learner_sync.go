@@ -119,7 +119,7 @@ func (l *Learner) syncing(pkt *quorum.Packet, out *Outputs) {
 // have any zxid; here that goes for an empty history only, since a leader that leaves out
 // transactions would make the two trees differ for good.
 func (l *Learner) follows(z quorum.Zxid, out *Outputs) bool {
-	if quorum.Follows(l.last, z) {
+	if quorum.Follows(l.last, z) || (l.opts.Bugs.HolesAccepted && z > l.last) {
 		return true
 	}
 	if l.last == 0 && z > 0 {

@@ -138,12 +138,16 @@ func (l *Leader) learnerInfo(p *peer, pkt *quorum.Packet, out *Outputs) {
 
 // offerEpoch takes a server's accepted epoch, and fixes the new epoch once a quorum has told
 // theirs (getEpochToPropose).
+//
+// While a reconfig is pending that is a quorum of both configs, as it has to be for NEWLEADER, and so it is for
+// promises. Java asks the committed one alone. Then somebody elected by the voters of the other config, where
+// that is committed already, could choose the same epoch.
 func (l *Leader) offerEpoch(id quorum.ServerID, accepted quorum.Epoch, out *Outputs) {
 	l.highestAccepted = max(l.highestAccepted, accepted)
-	if l.config.IsVoter(id) {
+	if l.isVoter(id) {
 		l.offered.add(id)
 	}
-	if !l.offered.has(l.opts.Self) || !l.contains(l.config, l.offered.has) {
+	if !l.offered.has(l.opts.Self) || !l.isQuorum(l.offered.has) {
 		return
 	}
 	l.epoch = l.highestAccepted + 1
@@ -181,7 +185,8 @@ func (l *Leader) ackEpoch(p *peer, pkt *quorum.Packet, out *Outputs) {
 	if current == quorum.EpochAlreadyPromised {
 		return
 	}
-	if current > l.opts.CurrentEpoch || (current == l.opts.CurrentEpoch && p.zxid > l.opts.LastZxid) {
+	ahead := current > l.opts.CurrentEpoch || (current == l.opts.CurrentEpoch && p.zxid > l.opts.LastZxid)
+	if ahead && !l.opts.Bugs.AheadPromises {
 		l.close(p, out, fmt.Errorf("%w: server %d with epoch %d and zxid 0x%x, leader with %d and 0x%x", ErrAhead, p.id, current, p.zxid, l.opts.CurrentEpoch, l.opts.LastZxid))
 		return
 	}
@@ -201,10 +206,10 @@ func (l *Leader) promiseOwn(out *Outputs) {
 // promise counts a server that will follow no older leader. A quorum of them begins the
 // synchronisation (waitForEpochAck).
 func (l *Leader) promise(id quorum.ServerID, out *Outputs) {
-	if l.config.IsVoter(id) {
+	if l.isVoter(id) {
 		l.promised.add(id)
 	}
-	if !l.promised.has(l.opts.Self) || !l.contains(l.config, l.promised.has) {
+	if !l.promised.has(l.opts.Self) || !l.isQuorum(l.promised.has) {
 		return
 	}
 	o := out.add(OutPersistCurrentEpoch)
@@ -281,6 +286,9 @@ func (l *Leader) catchUp(p *peer, at quorum.Zxid, out *Outputs) {
 		o.Link, o.Server, o.From, o.Zxid, o.Cumulative = p.link, p.id, at, min(l.historyEnd(), l.durable), p.cumulative
 		return
 	}
+	if l.opts.Bugs.NewLeaderBeforeHistory {
+		out.send(p.link, quorum.PacketNewLeader, quorum.EpochStart(l.epoch), l.newLeaderText)
+	}
 	i := l.window.After(at)
 	if end := l.historyEnd(); i < l.window.Len() && l.window.At(i).Zxid <= end {
 		o := out.add(OutSendHistory)
@@ -294,7 +302,9 @@ func (l *Leader) catchUp(p *peer, at quorum.Zxid, out *Outputs) {
 	if l.phase != leaderServing {
 		p.commitSent = l.last
 	}
-	out.send(p.link, quorum.PacketNewLeader, quorum.EpochStart(l.epoch), l.newLeaderText)
+	if !l.opts.Bugs.NewLeaderBeforeHistory {
+		out.send(p.link, quorum.PacketNewLeader, quorum.EpochStart(l.epoch), l.newLeaderText)
+	}
 	p.state, p.deadline = peerSynced, l.now+l.opts.Timing.init()
 	p.freshUntil = l.now + l.opts.Timing.init() + l.opts.Timing.sync()
 }
@@ -368,12 +378,19 @@ func (l *Leader) tryServe(out *Outputs) {
 	l.committed = l.last
 	l.eras = append(l.eras[:0], era{from: l.last + 1, a: l.config})
 	l.completeReconfig(out)
-	o := out.add(OutServe)
-	o.Epoch = l.epoch
+	if !l.muted {
+		o := out.add(OutServe)
+		o.Epoch = l.epoch
+	}
 	for _, p := range l.peers {
 		if p.state == peerReady {
 			l.upToDate(p, out)
 		}
+	}
+	if l.muted {
+		// The list that an earlier leader proposed is committed, and has no place for this one as the leader. Nobody
+		// is told who is to lead, so learners would stay, and wait for commits.
+		l.giveUp(out, fmt.Errorf("%w: leader %d completed 0x%x", ErrReconfigured, l.opts.Self, l.config.Version))
 	}
 }
 

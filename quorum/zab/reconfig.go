@@ -42,6 +42,9 @@ func (l *Leader) commitReconfig(z quorum.Zxid, out *Outputs) {
 	}
 	l.applyUpTo(z, out)
 	l.activate(designated, out)
+	if l.muted {
+		l.heir = designated
+	}
 }
 
 // txnOf lends the transaction of a proposal in the window.
@@ -53,19 +56,19 @@ func (l *Leader) txnOf(z quorum.Zxid) []byte {
 	return p.Data
 }
 
-// commitConfig goes on after a reconfig: what was proposed before its commit keeps needing both
-// quorums, what comes needs one of the new config.
-func (l *Leader) commitConfig(out *Outputs) {
-	e := &l.eras[0]
-	e.pending = false
-	l.eras = append(l.eras, era{from: l.last + 1, a: l.config})
+// commitConfig goes on after a reconfig: from now on a quorum of the new config is enough, also for what was
+// proposed while the reconfig was pending. Who leads next has to have a quorum of the new config, since one
+// of the old config has the reconfig. Java asks for both quorums for what was proposed before the commit; but who
+// is no voter any more does not acknowledge it, and then nothing is committed ever again.
+func (l *Leader) commitConfig() {
+	l.eras = append(l.eras[:0], era{from: l.eras[0].from, a: l.config})
 }
 
 // activate makes the last seen config the committed one.
 func (l *Leader) activate(designated quorum.ServerID, out *Outputs) {
 	l.config = l.lastSeen
 	l.newLeaderText = l.config.AppendText(nil)
-	l.muted = designated != l.opts.Self
+	l.muted, l.mutedAt = designated != l.opts.Self, l.now
 	o := out.add(OutActivateConfig)
 	o.Config, o.Server, o.Zxid = l.config, designated, l.committed
 }

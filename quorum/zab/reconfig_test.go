@@ -70,14 +70,13 @@ func TestLeaderReconfig(t *testing.T) {
 		expect(t, r.ack(2, zx(2, 2)),
 			"2<COMMIT 200000001", "3<COMMIT 200000001", "4<COMMIT 200000001", "5<COMMIT 200000001", "commit 200000001",
 			"2<COMMITANDACTIVATE 200000002", "3<COMMITANDACTIVATE 200000002", "4<COMMITANDACTIVATE 200000002", "5<COMMITANDACTIVATE 200000002",
-			"commit 200000002", "activate config 200000002 leader 1")
-		// 2:3 was proposed while the reconfig was pending: both quorums still.
-		expect(t, r.propose(1, nil), "2<*", "3<*", "4<*", "5<*") // 2:4, the new quorum only
-		expect(t, r.ack(5, zx(2, 4)))
+			"commit 200000002", "activate config 200000002 leader 1",
+			// 2:3 was proposed while the reconfig was pending. The new quorum has it.
+			"2<COMMIT 200000003", "3<COMMIT 200000003", "4<COMMIT 200000003", "5<COMMIT 200000003", "commit 200000003")
+		expect(t, r.propose(1, nil), "2<*", "3<*", "4<*", "5<*") // 2:4
 		r.durable(zx(2, 4))
-		expect(t, r.ack(3, zx(2, 3)),
-			"2<COMMIT 200000003", "3<COMMIT 200000003", "4<COMMIT 200000003", "5<COMMIT 200000003", "commit 200000003",
-			"2<COMMIT 200000004", "3<COMMIT 200000004", "4<COMMIT 200000004", "5<COMMIT 200000004", "commit 200000004")
+		expect(t, r.ack(3, zx(2, 4)))
+		expect(t, r.ack(5, zx(2, 4)), "2<COMMIT 200000004", "3<COMMIT 200000004", "4<COMMIT 200000004", "5<COMMIT 200000004", "commit 200000004")
 		// The next reconfig, back.
 		expect(t, r.propose(1, members(0, ids(1, 2, 3), nil)), "save config 200000005", "2<*", "3<*", "4<*", "5<*")
 		r.durable(zx(2, 5))
@@ -115,9 +114,27 @@ func TestLeaderReconfig(t *testing.T) {
 		expect(t, r.ack(3, zx(2, 3)), "2<COMMITANDACTIVATE 200000001", "3<COMMITANDACTIVATE 200000001", "commit 200000001", "activate config 200000001 leader 3")
 		// From now on it commits nothing more, though it has the quorums.
 		expect(t, r.ack(2, zx(2, 3)))
-		r.step(Input{Kind: InLinkClosed, Link: 3})
-		r.step(Input{Kind: InLinkClosed, Link: 2})
-		expect(t, r.tick(2*testTiming.Tick), "give up: no quorum")
+		// It does not keep them, and it is not elected who leads next.
+		r.packet(2, quorum.PacketPing, 0, nil)
+		r.packet(3, quorum.PacketPing, 0, nil)
+		expect(t, r.tick(testTiming.Tick/2))
+		expect(t, r.tick(testTiming.Tick/2), "give up: reconfigured, leader 3")
+	})
+	t.Run("a dead leader's reconfig is completed by one that it removes", func(t *testing.T) {
+		old, next := members(zx(1, 0), ids(1, 2, 3), nil), members(zx(1, 3), ids(2, 3), ids(1))
+		r := newLeaderRig(t, old, 3, func(o *LeaderOptions) { o.ReconfigEnabled, o.LastSeen = true, next })
+		r.start()
+		for id := LinkID(2); id <= 3; id++ {
+			r.open(id)
+			r.info(id, followerInfo, 1)
+		}
+		for id := LinkID(2); id <= 3; id++ {
+			r.ackEpoch(id, 1, zx(1, 3))
+		}
+		r.ack(2, zx(2, 0))
+		// Who follows is up to date, and has the list; but this one commits nothing, so it must not keep them.
+		expect(t, r.ack(3, zx(2, 0)), "commit 100000003", "activate config 100000003 leader 3",
+			"2<UPTODATE -1", "3<UPTODATE -1", "give up: reconfigured")
 	})
 	t.Run("a dead leader's reconfig is completed", func(t *testing.T) {
 		// 1:3 was a reconfig to 1, 4, 5 of which only this server knows that it was proposed.
@@ -126,16 +143,50 @@ func TestLeaderReconfig(t *testing.T) {
 		r.start()
 		r.open(2)
 		r.open(4)
-		expect(t, r.info(4, followerInfo, 1)) // the epoch is the old quorum's business
-		expect(t, r.info(2, followerInfo, 1), "accepted 2", "2<*", "4<*")
-		r.ackEpoch(4, 1, zx(1, 3))
-		r.ackEpoch(2, 1, zx(1, 3))
-		expect(t, r.ack(2, zx(2, 0))) // NEWLEADER needs both
+		// Epoch, promises and NEWLEADER need both quorums.
+		expect(t, r.info(2, followerInfo, 1))
+		expect(t, r.info(4, followerInfo, 1), "accepted 2", "2<*", "4<*")
+		expect(t, r.ackEpoch(2, 1, zx(1, 3)))
+		expect(t, r.ackEpoch(4, 1, zx(1, 3)), "current 2", "2<*", "2<*", "4<*", "4<*")
+		expect(t, r.ack(2, zx(2, 0)))
 		expect(t, r.ack(4, zx(2, 0)), "commit 100000003", "activate config 100000003 leader 1", "serve 2", "2<*", "4<*")
 		r.propose(1, nil)
 		r.durable(zx(2, 1))
 		expect(t, r.ack(2, zx(2, 1)))
 		expect(t, r.ack(4, zx(2, 1)), "2<*", "4<*", "commit 200000001")
+	})
+	t.Run("a reconfig that the history does not reach", func(t *testing.T) {
+		old, next := members(zx(1, 0), ids(1, 2, 3), nil), members(zx(1, 4), ids(1, 4, 5), nil)
+		r := newLeaderRig(t, old, 3, func(o *LeaderOptions) { o.ReconfigEnabled, o.LastSeen = true, next })
+		r.start()
+		r.open(2)
+		expect(t, r.info(2, followerInfo, 1), "accepted 2", "2<*")
+		expect(t, r.ackEpoch(2, 1, zx(1, 3)), "current 2", "2<*", "2<*")
+		expect(t, r.ack(2, zx(2, 0)), "commit 100000003", "serve 2", "2<*")
+	})
+	t.Run("old voters are not waited for once the reconfig is committed", func(t *testing.T) {
+		r := begin(t)
+		expect(t, r.propose(1, members(0, ids(1), ids(2, 3))), "save config 200000001", "2<*", "3<*")
+		r.propose(1, nil)
+		r.durable(zx(2, 2))
+		// 2:2 was proposed before the commit, and server 2 acknowledges it no more: it is an observer now.
+		expect(t, r.ack(2, zx(2, 1)), "2<COMMITANDACTIVATE 200000001", "3<COMMITANDACTIVATE 200000001", "commit 200000001",
+			"activate config 200000001 leader 1", "2<COMMIT 200000002", "3<COMMIT 200000002", "commit 200000002")
+		// Who has been made an observer and is still connected as a follower is no voter for the next.
+		if r.l.HasSyncedQuorum(members(0, ids(1, 2), nil)) {
+			t.Error("a server that is about to connect as an observer counts as a follower")
+		}
+	})
+	t.Run("a voter that has become an observer does not hold a reconfig up for ever", func(t *testing.T) {
+		r := begin(t)
+		r.propose(1, members(0, ids(1, 2), ids(3)))
+		r.step(Input{Kind: InLinkClosed, Link: 2})
+		r.join(2, observerInfo, zx(1, 3))
+		for range 2 {
+			r.packet(2, quorum.PacketPing, 0, nil)
+			r.packet(3, quorum.PacketPing, 0, nil)
+		}
+		expect(t, r.tick(2*testTiming.Tick), "give up: no quorum")
 	})
 	t.Run("fresh followers of both", func(t *testing.T) {
 		r := begin(t, 4)

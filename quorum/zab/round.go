@@ -124,7 +124,7 @@ func (l *Leader) answerSyncs(out *Outputs) {
 			r.waiting.moveTo(&r.asked)
 			for _, p := range l.peers {
 				p.roundPing = 0
-				if p.state == peerServing && (l.config.IsVoter(p.id) || l.lastSeen.IsVoter(p.id)) {
+				if p.state == peerServing && l.isVoter(p.id) {
 					l.ping(p, out)
 				}
 			}

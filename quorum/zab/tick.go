@@ -36,10 +36,22 @@ func (l *Leader) tick(out *Outputs) {
 			l.ping(p, out)
 		}
 	}
+	if l.muted && !l.master && l.now-l.mutedAt >= l.opts.Timing.Tick {
+		// Its followers have been told by now, and whoever comes to it waits for commits in vain. Java's goes on for as
+		// long as enough of them do.
+		l.giveUp(out, fmt.Errorf("%w: %d has to lead", ErrReconfigured, l.heir))
+		return
+	}
 	// Every second time, which is once per tick, it is counted who is still there.
-	if l.halfTicks++; l.halfTicks%2 == 0 && l.phase == leaderServing && !l.master && !l.isQuorum(l.isFresh) {
+	if l.halfTicks++; l.halfTicks%2 == 0 && l.phase == leaderServing && !l.master && !l.hasFreshQuorum() {
 		l.giveUp(out, fmt.Errorf("%w: too few followers heard of within %v", ErrNoQuorum, l.opts.Timing.sync()))
 	}
+}
+
+// hasFreshQuorum reports whether a quorum is still there. For a pending config followers alone count: what has
+// become an observer, when the reconfig was on its way, does not acknowledge it.
+func (l *Leader) hasFreshQuorum() bool {
+	return l.contains(l.config, l.isFresh) && (l.lastSeen.Version <= l.config.Version || l.contains(l.lastSeen, l.isFreshFollower))
 }
 
 // NextDeadline returns when the next InTick is due at the latest.

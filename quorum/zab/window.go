@@ -23,7 +23,7 @@ type Entry struct {
 // what it logs); while leading the Leader owns it, and the driver may only read it, to do
 // outputs.
 //
-// It has no holes: each entry follows the one before it, and base is what the first follows.
+// It has no holes, unless KeepsHoles: each entry follows the one before it, and base is what the first follows.
 // A Window belongs to one goroutine.
 type Window struct {
 	ring []Entry // len is a power of two
@@ -33,6 +33,8 @@ type Window struct {
 	size int         // bytes of all packets
 	keep int         // committed entries that Trim leaves
 	last quorum.Zxid // newest zxid, or base
+	// KeepsHoles is one of the Bugs: what does not follow is put behind what was there (ZOOKEEPER-4925).
+	KeepsHoles bool
 }
 
 // NewWindow returns an empty window of a history that ends at base. commitLogCount is how many
@@ -78,7 +80,7 @@ func (w *Window) After(z quorum.Zxid) int {
 // Append adds an entry, whose reference it takes. If z does not follow Last, as in a history
 // that was not written here, what was before is dropped: it is no base for serving anybody.
 func (w *Window) Append(z quorum.Zxid, packet []byte, ref Ref) {
-	if !quorum.Follows(w.last, z) {
+	if !quorum.Follows(w.last, z) && !w.KeepsHoles {
 		w.Reset(z - 1)
 	}
 	if w.n == len(w.ring) {
