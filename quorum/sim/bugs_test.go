@@ -35,6 +35,19 @@ func TestBugs(t *testing.T) {
 		{"EpochNotSynced", false, 0, 300, "liveness, epoch, one leader"},
 		{"SyncOvertakesWrites", false, 0, 100, "session order"},
 		{"WriteOvertakesSync", false, 0, 300, "session order"},
+		{"ReconfigOldQuorumOnly", false, FaultReconfig, 2000, "durability"},
+		{"ReconfigOldQuorumOnly", true, FaultReconfig, 6000, "lost write, committed prefix, agreement, digest"},
+		{"ProposedConfigNotStored", false, FaultReconfig, 2000, "config"},
+		{"ProposedConfigNotStored", true, FaultReconfig, 6000, "config, one leader, lost write, agreement, liveness"},
+		{"EmptyDiskVotes", true, FaultLoseDisk, 6000, "lost write, committed prefix, agreement, digest, one leader"},
+		{"NewLeaderBeforeHistory", false, 0, 300, "durability, epoch"},
+		{"StaleVotes", false, 0, 300, "election"},
+		{"AheadPromises", false, 0, 6000, "x"},
+		{"EmptyDiskTooEarly", true, FaultLoseDisk, 6000, "x"},
+		{"TreeSurvivesCut", false, FaultIsolate, 2000, "digest, panic"},
+		{"ReceivedTreeVotes", false, 0, 2000, "x"},
+		{"AppendsOutliveRole", false, 0, 2000, "x"},
+		{"SyncNotInWindow", false, 0, 2000, "x"},
 	}
 	for _, tc := range tests {
 		name := tc.bug

@@ -10,6 +10,7 @@ import (
 	"zabra.dev/zabra/engine"
 	"zabra.dev/zabra/engine/proto"
 	"zabra.dev/zabra/quorum"
+	"zabra.dev/zabra/quorum/election"
 )
 
 // A txnMark is what the checkers remember of a transaction.
@@ -85,6 +86,8 @@ type checker struct {
 	packets map[uint64][]byte          // by their sum: all that were ever proposed
 	taken   map[requestKey]quorum.Zxid // which transaction came of a request
 	served  map[quorum.Epoch]*reign
+	config  *quorum.Config           // the newest that anybody has committed
+	configs map[int64]*quorum.Config // all of them, by version
 
 	// completed is the newest zxid of an operation that had to be linearizable and was answered.
 	completed quorum.Zxid
@@ -122,7 +125,7 @@ func newChecker(w *world) *checker {
 	if err != nil {
 		panic(err)
 	}
-	return &checker{w: w, tree: t, paths: map[string][]version{}, packets: map[uint64][]byte{}, taken: map[requestKey]quorum.Zxid{}, served: map[quorum.Epoch]*reign{}}
+	return &checker{w: w, tree: t, paths: map[string][]version{}, packets: map[uint64][]byte{}, taken: map[requestKey]quorum.Zxid{}, served: map[quorum.Epoch]*reign{}, config: w.plan.config, configs: map[int64]*quorum.Config{}}
 }
 
 func (c *checker) close() { c.tree.Close() }
@@ -288,8 +291,8 @@ func (c *checker) kept(when string) {
 	if len(c.log) == 0 || c.w.opts.EffectsOnly {
 		return
 	}
-	if !c.w.config.ContainsQuorum(func(id quorum.ServerID) bool { return c.holds(c.w.server(id)) }) {
-		c.w.fail("durability", "no quorum has the committed 0x%x on disk (%s)", c.last(), when)
+	if !c.config.ContainsQuorum(func(id quorum.ServerID) bool { return c.holds(c.w.server(id)) }) {
+		c.w.fail("durability", "no quorum of %s has the committed 0x%x on disk (%s)", members(c.config), c.last(), when)
 	}
 }
 
@@ -311,7 +314,7 @@ func (c *checker) leads(s *server, epoch quorum.Epoch) {
 // everything that was committed before it.
 func (c *checker) epochStored(s *server, epoch quorum.Epoch) {
 	n := c.index(quorum.EpochStart(epoch))
-	if n == 0 || c.w.opts.EffectsOnly || c.w.config.RoleOf(s.id) == quorum.Observer {
+	if n == 0 || c.w.opts.EffectsOnly || s.config.RoleOf(s.id) == quorum.Observer {
 		return
 	}
 	if last := c.log[n-1].zxid; s.hist.stable < last {
@@ -325,6 +328,31 @@ func (c *checker) epochFixed(s *server, epoch quorum.Epoch, told map[quorum.Serv
 	for _, o := range c.w.servers {
 		if e, ok := told[o.id]; ok && e >= epoch {
 			c.w.fail("epoch", "server %d wants to lead epoch %d, server %d has told it that %d is accepted", s.id, epoch, o.id, e)
+		}
+	}
+}
+
+// ballot is what a vote says of the leader. round is 0 for one of a server that follows or leads, for others compare
+// these without it.
+type ballot struct {
+	leader  quorum.ServerID
+	round   int64
+	looking bool
+}
+
+func ballotOf(v quorum.Vote) ballot {
+	if v.State == quorum.Looking {
+		return ballot{v.Leader, v.ElectionEpoch, true}
+	}
+	return ballot{leader: v.Leader}
+}
+
+// elected is told that s has been elected, by servers that have voted for it in this round, or follow it.
+func (c *checker) elected(s *server, o *election.Output) {
+	for _, id := range o.Electors {
+		e := c.w.server(id)
+		if e != s && !e.votedFor[ballot{s.id, o.Vote.ElectionEpoch, true}] && !e.votedFor[ballot{leader: s.id}] {
+			c.w.fail("election", "server %d is elected in round %d by server %d, which has not voted for it", s.id, o.Vote.ElectionEpoch, id)
 		}
 	}
 }

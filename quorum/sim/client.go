@@ -32,6 +32,7 @@ type client struct {
 	dead      bool
 	done      bool // has had its answers after the faults
 	final     *op
+	errands   []uint64 // reconfigs that it has to ask for
 }
 
 // watched is a watch that has not fired: the state at zxid was read.
@@ -52,9 +53,10 @@ const (
 	opSync
 	opPing
 	opClose
+	opReconfig
 )
 
-var opNames = [...]string{"connect", "create", "ephemeral", "delete", "set", "get", "sync", "ping", "close"}
+var opNames = [...]string{"connect", "create", "ephemeral", "delete", "set", "get", "sync", "ping", "close", "reconfig"}
 
 func (k opKind) reads() bool { return k == opGet || k == opPing }
 
@@ -100,6 +102,8 @@ func (o *op) opCode() proto.OpCode {
 		return proto.OpSetData
 	case opClose:
 		return proto.OpCloseSession
+	case opReconfig:
+		return proto.OpReconfig
 	}
 	panic(fmt.Sprintf("sim: %s is no write", opNames[o.kind]))
 }
@@ -235,6 +239,11 @@ func (c *client) think() {
 			c.issue(&op{kind: opSet, path: path, data: c.value(), expect: -1})
 			c.final = c.syncGet(path, false)
 		}
+	case len(c.errands) > 0 && len(c.waiting) < waitingMax:
+		r := c.w.reconfigRequest(rand.New(rand.NewPCG(c.errands[0], 3)))
+		if c.errands = c.errands[1:]; r != nil {
+			c.issue(&op{kind: opReconfig, body: r.Append(nil)})
+		}
 	case len(c.waiting) < waitingMax:
 		c.act()
 	}
@@ -325,7 +334,7 @@ func (c *client) answered(k *conn, o *op, a answer) {
 	switch o.kind {
 	case opGet:
 		c.gotten(k, o, a)
-	case opCreate, opEphemeral, opDelete, opSet, opClose:
+	case opCreate, opEphemeral, opDelete, opSet, opClose, opReconfig:
 		if z, ok := w.check.taken[requestKey{o.session, o.xid}]; !ok || z != a.zxid {
 			w.fail("lost write", "client %d is told that its %s %d is 0x%x, which is not committed", c.number, opNames[o.kind], o.xid, a.zxid)
 		}

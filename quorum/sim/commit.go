@@ -39,7 +39,7 @@ func (s *server) takeSnapshot(z quorum.Zxid) {
 		err := s.install(m)
 		switch {
 		case walfs.IsNoSpace(err):
-			s.stepDown("no space for a snapshot", diskWait)
+			s.stepDown("no space for a snapshot", diskWait, quorum.NoServer)
 		case err != nil:
 			s.die(err)
 		default:
@@ -61,16 +61,27 @@ func (s *server) prepareAll() {
 		return
 	}
 	batch := &wal.Batch{}
-	var syncs []zab.Input
-	var z quorum.Zxid
+	var (
+		syncs     []zab.Input
+		z         quorum.Zxid
+		exhausted bool
+	)
 	for i := range s.requests {
 		r := &s.requests[i]
 		if r.Op == proto.OpSync { // a learner's
 			syncs = append(syncs, zab.Input{Kind: zab.InSync, Link: r.Owner.(zab.LinkID), Zxid: z})
 			continue
 		}
+		if exhausted = s.prep.Exhausted() || quorum.CounterOf(s.prep.LastZxid()) >= s.w.plan.counterMax; exhausted {
+			break
+		}
 		batch.BeginRecord()
-		batch.Buf, z, _ = s.prep.Prepare(batch.Buf, r, s.wallMs())
+		var code proto.ErrCode
+		s.judged = nil
+		batch.Buf, z, code = s.prep.Prepare(batch.Buf, r, s.wallMs())
+		if code == proto.OK && s.judged != nil {
+			s.proposing = map[quorum.Zxid]*quorum.Config{z: s.judged}
+		}
 		batch.EndRecord(z)
 	}
 	s.requests = nil
@@ -79,6 +90,10 @@ func (s *server) prepareAll() {
 	}
 	if len(batch.Records) > 0 {
 		s.propose(batch)
+	}
+	if exhausted {
+		s.w.rollovers++
+		s.step(zab.Input{Kind: zab.InResign, Err: zab.ErrRollover})
 	}
 }
 
@@ -95,6 +110,7 @@ func (s *server) propose(batch *wal.Batch) {
 		s.hist.add(r.Zxid, batch.Payload(i))
 		s.w.check.proposed(batch.Payload(i))
 	}
+	s.proposedConfigs(proposals)
 	s.step(zab.Input{Kind: zab.InPropose, Proposals: proposals})
 }
 
@@ -107,12 +123,38 @@ func (s *server) append(o *zab.Output) {
 	}
 	batch := &wal.Batch{}
 	batch.AddRecord(o.Zxid, packet)
+	if s.w.opts.Mistakes == AppendsOutliveRole {
+		s.window.Append(o.Zxid, packet, nil)
+		s.appendLate(batch)
+		return
+	}
 	if err := s.log.Append(batch); err != nil {
 		panic(err)
 	}
-	s.window.Append(o.Zxid, packet, nil)
+	if s.w.opts.Mistakes != SyncNotInWindow || s.serving {
+		s.window.Append(o.Zxid, packet, nil)
+	}
 	s.hist.add(o.Zxid, packet)
 	s.logQueued()
+}
+
+// appendLate is the mistake AppendsOutliveRole.
+func (s *server) appendLate(b *wal.Batch) {
+	s.late = append(s.late, b)
+	s.inLife(s.w.span(s.w.cpu, 0, 20*ms), func() {
+		b := s.late[0]
+		s.late = s.late[1:]
+		z := b.Records[0].Zxid
+		if s.log == nil || z <= s.log.LastZxid() {
+			return
+		}
+		packet := bytes.Clone(b.Payload(0))
+		if err := s.log.Append(b); err != nil {
+			panic(err)
+		}
+		s.hist.add(z, packet)
+		s.logQueued()
+	})
 }
 
 // cut cuts log and tree, and lets the learner go on.
@@ -120,7 +162,7 @@ func (s *server) cut(z quorum.Zxid) {
 	end, ok, err := s.truncate(z)
 	switch {
 	case walfs.IsNoSpace(err):
-		s.stepDown("no space to cut the log", diskWait)
+		s.stepDown("no space to cut the log", diskWait, quorum.NoServer)
 		return
 	case err != nil:
 		s.die(err)

@@ -37,6 +37,8 @@ type disk struct {
 	damaged bool
 	// noHistory: the log cannot be read back for learners.
 	noHistory bool
+	claimed   quorum.Zxid  // under ReceivedTreeVotes
+	late      []*wal.Batch // under AppendsOutliveRole: what is still to be appended
 
 	ckpt       *engine.Checkpoint
 	ckptImage  *image
@@ -160,7 +162,7 @@ func (s *server) lastZxid() quorum.Zxid {
 	if s.damaged {
 		return -1
 	}
-	return max(s.log.LastZxid(), s.imageZxid())
+	return max(s.log.LastZxid(), s.imageZxid(), s.claimed)
 }
 
 // durableZxid is how far lastZxid is on disk.
@@ -274,6 +276,9 @@ func (s *server) recover() error {
 	if s.current, err = s.readEpoch("currentEpoch"); err != nil {
 		return err
 	}
+	if err := s.recoverConfigs(); err != nil {
+		return err
+	}
 	s.log, err = wal.Open(s.mem, logDir, s.logOptions())
 	if errors.Is(err, wal.ErrCorrupt) {
 		return s.setDamaged(err)
@@ -294,6 +299,9 @@ func (s *server) recover() error {
 			s.trace('~', "the image is damaged, but the log is complete")
 		}
 	}
+	if s.blank && s.image == nil && s.log.LastZxid() == 0 && s.w.opts.Mistakes != EmptyDiskVotes {
+		return s.setDamaged(errors.New("the disk is empty"))
+	}
 	if m := s.image; m != nil && m.replaces && s.log.BaseZxid() != m.zxid && s.w.opts.Mistakes != KeepLogAfterSnap {
 		if err := s.log.Reset(m.zxid); err != nil {
 			return err
@@ -312,6 +320,7 @@ func (s *server) recover() error {
 	if s.engine, err = s.image.load(); err != nil {
 		return s.setDamaged(err)
 	}
+	s.writeConfigNode()
 	s.hist = newHistory(s.image)
 	s.w.check.imageLoaded(s)
 	if err := s.replay(1 << 62); err != nil {
@@ -384,6 +393,7 @@ func (s *server) fillWindow() {
 	s.mustReplay(func(int64, []byte) error { count++; return nil })
 	skip := max(0, count-s.w.plan.windowAtBoot)
 	base := s.log.BaseZxid()
+	defer func() { s.window.KeepsHoles = s.w.opts.Mistakes == SyncNotInWindow }()
 	s.window = nil
 	s.mustReplay(func(z int64, packet []byte) error {
 		if skip--; skip >= 0 {
@@ -538,7 +548,7 @@ func (s *server) truncate(z quorum.Zxid) (quorum.Zxid, bool, error) {
 	end := max(s.log.LastZxid(), s.imageZxid())
 	s.window.Truncate(end)
 	s.hist.truncate(end)
-	if s.engine.LastZxid() > end {
+	if s.engine.LastZxid() > end && s.w.opts.Mistakes != TreeSurvivesCut {
 		s.abortImage()
 		s.engine.Close()
 		if s.engine, err = s.image.load(); err != nil {
@@ -575,6 +585,7 @@ func (s *server) install(m *image) error {
 	s.engine.Close()
 	s.engine, s.image, s.damaged, s.noHistory = s.staged, m, false, false
 	s.staged, s.stagedImage, s.stagedWindow = nil, nil, nil
+	s.blank = false
 	s.durable, s.sinceImage = 0, 0
 	s.window.Reset(z)
 	s.hist = newHistory(m)

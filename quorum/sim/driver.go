@@ -39,9 +39,12 @@ type replica struct {
 
 	requests []prep.Request // to be prepared in this turn
 	prep     *prep.Preparer
-	told     map[quorum.ServerID]quorum.Epoch // accepted epochs that learners have told this leader
-	expireAt time.Duration
-	retryAt  time.Duration // when an election is begun that waits for the disk; 0: none
+	// judged is the member list of the reconfig that is being prepared, proposing those of this turn by zxid.
+	judged    *quorum.Config
+	proposing map[quorum.Zxid]*quorum.Config
+	told      map[quorum.ServerID]quorum.Epoch // accepted epochs that learners have told this leader
+	expireAt  time.Duration
+	retryAt   time.Duration // when an election is begun that waits for the disk; 0: none
 }
 
 // Mistakes are mistakes of a driver that the simulator has to find.
@@ -58,11 +61,32 @@ const (
 	SyncOvertakesWrites
 	// WriteOvertakesSync: writes are sent on their way while a sync in front of them is not answered.
 	WriteOvertakesSync
+	// ProposedConfigNotStored: the member list of a reconfig is kept in memory alone until it is committed.
+	ProposedConfigNotStored
+	// EmptyDiskVotes: a server that lost its disk is started with an empty one as if it were new.
+	EmptyDiskVotes
+	// EmptyDiskTooEarly: such a server is started before all others serve under one leader.
+	EmptyDiskTooEarly
+	// StaleVotes is the election's.
+	StaleVotes
+	// TreeSurvivesCut: the tree keeps what was cut off the log (ZOOKEEPER-2845).
+	TreeSurvivesCut
+	// ReceivedTreeVotes: a server whose leader went away before the tree that it sent was on disk votes with that
+	// (ZOOKEEPER-3642).
+	ReceivedTreeVotes
+	// AppendsOutliveRole: what a learner has queued for its log gets there after it has lost its leader, and
+	// perhaps cut the log for the next (ZOOKEEPER-4712).
+	AppendsOutliveRole
+	// SyncNotInWindow: what comes before a learner serves is kept out of its window, which gets a hole, and its
+	// learners take what comes (ZOOKEEPER-4925).
+	SyncNotInWindow
 	mistakesEnd
 )
 
 func (m Mistakes) String() string {
-	return [...]string{"NoMistake", "KeepLogAfterSnap", "EpochNotSynced", "SyncOvertakesWrites", "WriteOvertakesSync"}[m]
+	return [...]string{"NoMistake", "KeepLogAfterSnap", "EpochNotSynced", "SyncOvertakesWrites", "WriteOvertakesSync",
+		"ProposedConfigNotStored", "EmptyDiskVotes", "EmptyDiskTooEarly", "StaleVotes", "TreeSurvivesCut",
+		"ReceivedTreeVotes", "AppendsOutliveRole", "SyncNotInWindow"}[m]
 }
 
 // turn does everything that has come, as the replica goroutine of a server does: it steps the
@@ -160,7 +184,7 @@ func (s *server) ticks() {
 			}
 		}
 		if s.logFull() {
-			s.stepDown("the log has no space", diskWait)
+			s.stepDown("the log has no space", diskWait, quorum.NoServer)
 		}
 	}
 }
@@ -207,7 +231,13 @@ func (s *server) elect(outs []election.Output) {
 		case election.Send:
 			s.w.electionSend(s, o.To, o.Notification)
 		case election.Decided:
+			s.w.check.elected(s, o)
 			s.decided(o.Vote)
+		case election.AdoptConfig:
+			life := s.life
+			if s.commitConfig(o.Config, "adopts"); s.life != life {
+				return
+			}
 		}
 	}
 }
@@ -233,7 +263,7 @@ func (s *server) look() {
 	}
 	h := election.History{LastZxid: s.lastZxid(), CurrentEpoch: s.current}
 	s.trace('?', "looks for a leader with 0x%x of epoch %d", h.LastZxid, h.CurrentEpoch)
-	s.elect(s.election.Start(s.local(), h, s.w.config, nil, nil))
+	s.elect(s.election.Start(s.local(), h, s.config, s.lastSeen, nil))
 	s.wake()
 }
 
@@ -247,9 +277,9 @@ func (s *server) decided(v quorum.Vote) {
 		s.applyAll()
 		s.told = map[quorum.ServerID]quorum.Epoch{}
 		s.leader = zab.NewLeader(zab.LeaderOptions{
-			Self: s.id, Config: s.w.config, AcceptedEpoch: s.accepted, CurrentEpoch: s.current,
+			Self: s.id, Config: s.config, LastSeen: s.lastSeen, ReconfigEnabled: s.w.plan.reconfig, AcceptedEpoch: s.accepted, CurrentEpoch: s.current,
 			LastZxid: last, DurableZxid: durable, Timing: s.w.plan.timing, ForceSnap: s.w.plan.forceSnap,
-			Features: s.w.plan.features[s.id-1], Bugs: s.w.opts.Bugs,
+			Features: s.w.plan.features[s.id-1], Bugs: s.w.bugs(),
 		}, s.window, logHistory{s})
 		s.leader.Start(s.local(), &s.out)
 		return
@@ -261,9 +291,9 @@ func (s *server) decided(v quorum.Vote) {
 	}
 	s.leading, s.dials = v.Leader, 0
 	s.learner = zab.NewLearner(zab.LearnerOptions{
-		Self: s.id, Leader: v.Leader, Role: s.w.config.RoleOf(s.id), Config: s.w.config,
+		Self: s.id, Leader: v.Leader, Role: s.config.RoleOf(s.id), Config: s.config, LastSeen: s.lastSeen, ReconfigEnabled: s.w.plan.reconfig,
 		AcceptedEpoch: s.accepted, CurrentEpoch: s.current, LastZxid: last, DurableZxid: durable,
-		Timing: s.w.plan.timing, Features: s.w.plan.features[s.id-1], Bugs: s.w.opts.Bugs,
+		Timing: s.w.plan.timing, Features: s.w.plan.features[s.id-1], Bugs: s.w.bugs(),
 	})
 	s.dial()
 }
@@ -321,7 +351,11 @@ func (s *server) output(o *zab.Output) {
 		s.serve(o.Epoch)
 	case zab.OutGiveUp:
 		s.needSnap = o.NeedSnap
-		s.stepDown(o.Reason.Error(), 0)
+		s.stepDown(o.Reason.Error(), 0, o.Server)
+	case zab.OutSaveConfig:
+		s.saveConfig(o.Config)
+	case zab.OutActivateConfig:
+		s.commitConfig(o.Config, "activates")
 	case zab.OutSyncDone:
 		s.syncDone(o.Token)
 	case zab.OutTouch:
@@ -358,7 +392,7 @@ func (s *server) persist(name string, e quorum.Epoch, in *quorum.Epoch) {
 	err := s.writeEpoch(name, e)
 	switch {
 	case walfs.IsNoSpace(err):
-		s.stepDown("no space for "+name, diskWait)
+		s.stepDown("no space for "+name, diskWait, quorum.NoServer)
 	case err != nil:
 		s.die(err)
 	default:
@@ -394,8 +428,9 @@ func (s *server) serve(epoch quorum.Epoch) {
 	s.newPreparer(epoch)
 }
 
-// stepDown ends the machine and looks for a leader, at once or when the disk has had a while.
-func (s *server) stepDown(reason string, wait time.Duration) {
+// stepDown ends the machine and looks for a leader, at once or when the disk has had a while; or it takes the
+// role at once that a reconfig has given it under next.
+func (s *server) stepDown(reason string, wait time.Duration, next quorum.ServerID) {
 	if s.leader == nil && s.learner == nil {
 		return
 	}
@@ -406,6 +441,9 @@ func (s *server) stepDown(reason string, wait time.Duration) {
 	}
 	needSnap := s.needSnap
 	if s.staged != nil {
+		if s.w.opts.Mistakes == ReceivedTreeVotes {
+			s.claimed = s.staged.LastZxid()
+		}
 		s.staged.Close() // worthless by itself
 	}
 	s.replica = replica{needSnap: needSnap}
@@ -415,5 +453,16 @@ func (s *server) stepDown(reason string, wait time.Duration) {
 		s.retryAt = s.local() + wait
 		return
 	}
+	if next != quorum.NoServer {
+		s.post(func() { s.assume(next) })
+		return
+	}
 	s.post(s.look)
+}
+
+// bugs are those of the machines; a mistake of the driver may need one.
+func (w *world) bugs() zab.Bugs {
+	b := w.opts.Bugs
+	b.HolesAccepted = b.HolesAccepted || w.opts.Mistakes == SyncNotInWindow
+	return b
 }

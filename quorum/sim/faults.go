@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"zabra.dev/zabra/quorum"
+	"zabra.dev/zabra/wal/walfs"
 )
 
 // inject does a fault of the schedule.
@@ -65,6 +66,10 @@ func (w *world) inject(f *Fault) {
 	case FaultSpike:
 		w.spikes++
 		w.until(f, func() { w.spikes-- })
+	case FaultReconfig:
+		w.operate(f.Rand)
+	case FaultLoseDisk:
+		s.loseDisk()
 	case FaultClientDies:
 		w.clients[f.Rand].die()
 	}
@@ -124,6 +129,9 @@ func (w *world) breakLinks(s *server, seed uint64) {
 // heal ends all faults: nothing is cut, every server runs, on a good disk.
 func (w *world) heal() {
 	w.quiet, w.spikes = true, 0
+	for _, c := range w.clients {
+		c.errands = nil
+	}
 	for _, s := range w.servers {
 		s.pausedUntil, s.slow, s.failSyncs, s.full = w.now, 0, 0, 0
 		s.mem.SetCapacity(0)
@@ -136,4 +144,68 @@ func (w *world) heal() {
 			}
 		}
 	}
+}
+
+// operate has a client that lives ask for a reconfig.
+func (w *world) operate(seed uint64) {
+	for i := range w.clients {
+		if c := w.clients[(seed+uint64(i))%uint64(len(w.clients))]; !c.dead {
+			c.errands = append(c.errands, seed)
+			return
+		}
+	}
+}
+
+// loseDisk takes the disk of a server away, with its process. One at a time: its operator starts the server with
+// an empty disk when all others serve under one leader. Had they not, one of them could take what the
+// server has promised and forgotten, an epoch that it accepted, for granted.
+func (s *server) loseDisk() {
+	for _, o := range s.w.servers {
+		if o.lost {
+			return
+		}
+	}
+	if s.up {
+		s.end(true)
+	}
+	s.trace('!', "loses its disk")
+	s.w.replaced++
+	s.lost, s.blank = true, true
+	s.hadConfig, s.hadNext = 0, 0
+	s.mem = walfs.NewMemSectors(s.w.plan.sectorBytes)
+	s.hist = history{}
+	s.damaged = true
+	s.replaceDisk()
+}
+
+// replaceDisk is the operator, who looks from time to time whether the server may be started.
+func (s *server) replaceDisk() {
+	w := s.w
+	w.after(100*ms, func() {
+		if w.opts.Mistakes != EmptyDiskVotes && w.opts.Mistakes != EmptyDiskTooEarly && !w.othersServe(s) {
+			s.replaceDisk()
+			return
+		}
+		s.lost, s.given = false, w.target(0).config
+		s.boot()
+	})
+}
+
+// othersServe reports whether all servers but s serve under one leader.
+func (w *world) othersServe(s *server) bool {
+	var leader *server
+	for _, o := range w.servers {
+		if o != s && o.up && o.serving && o.leader != nil {
+			if leader != nil {
+				return false
+			}
+			leader = o
+		}
+	}
+	for _, o := range w.servers {
+		if o != s && o != leader && (leader == nil || !o.up || !o.serving || o.learner == nil || o.leading != leader.id || o.learner.Epoch() != leader.leader.Epoch()) {
+			return false
+		}
+	}
+	return leader != nil
 }

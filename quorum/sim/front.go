@@ -4,6 +4,7 @@ import (
 	"slices"
 	"time"
 
+	"zabra.dev/zabra/engine/auth"
 	"zabra.dev/zabra/engine/jute"
 	"zabra.dev/zabra/engine/prep"
 	"zabra.dev/zabra/engine/proto"
@@ -207,12 +208,20 @@ func (s *server) sendOn(k *conn, o *op) {
 func (s *server) forward(k *conn, o *op, code proto.OpCode, body []byte) {
 	if s.leader != nil {
 		s.requests = append(s.requests, prep.Request{
-			Session: k.session, Xid: o.xid, Op: code, Body: body, Owner: zab.LinkID(0), TimeoutMs: o.timeoutMs,
+			Session: k.session, Xid: o.xid, Op: code, Body: body, Identities: o.identities(), Owner: zab.LinkID(0), TimeoutMs: o.timeoutMs,
 		})
 		return
 	}
 	r := quorum.Request{SessionID: k.session, Cxid: o.xid, Op: code, Body: body}
-	s.step(zab.Input{Kind: zab.InRequest, Packet: quorum.Packet{Data: r.Append(nil), Auth: []proto.Identity{}}})
+	s.step(zab.Input{Kind: zab.InRequest, Packet: quorum.Packet{Data: r.Append(nil), Auth: o.identities()}})
+}
+
+// identities are those of whoever asks: an operator is super, all others are nobody.
+func (o *op) identities() []proto.Identity {
+	if o.kind == opReconfig {
+		return []proto.Identity{{Scheme: auth.SchemeSuper}}
+	}
+	return []proto.Identity{}
 }
 
 func (s *server) touch(session proto.SessionID) {

@@ -80,13 +80,13 @@ type frame struct {
 
 // dial has s connect to the server to. done is called with the link, or with nil if there was
 // nobody that accepts.
-func (w *world) dial(s *server, to *server, done func(*link)) {
+func (w *world) dial(s *server, to *server, addr quorum.Addr, done func(*link)) {
 	life := s.life
 	w.after(w.delay()+w.delay(), func() {
 		if !s.up || s.life != life {
 			return
 		}
-		if w.isCut(s.id, to.id) || w.isCut(to.id, s.id) || !to.up || to.leader == nil {
+		if w.isCut(s.id, to.id) || w.isCut(to.id, s.id) || !to.up || to.leader == nil || !to.listensOn(addr) {
 			s.post(func() { done(nil) })
 			return
 		}
@@ -181,6 +181,7 @@ func (w *world) forget(l *link) {
 // electionSend carries a notification.
 func (w *world) electionSend(from *server, to quorum.ServerID, n quorum.Notification) {
 	peer := w.server(to)
+	from.votedFor[ballotOf(n.Vote)] = true
 	from.lastVote[to-1] = &n
 	if w.isCut(from.id, to) || w.isCut(to, from.id) {
 		return

@@ -35,7 +35,12 @@ const (
 // dial connects to the leader.
 func (s *server) dial() {
 	m := s.learner
-	s.w.dial(s, s.w.server(s.leading), func(l *link) {
+	addr := s.addrOf(s.leading)
+	if addr.IsZero() {
+		s.stepDown("the leader is in no member list", diskWait, quorum.NoServer)
+		return
+	}
+	s.w.dial(s, s.w.server(s.leading), addr, func(l *link) {
 		if s.learner != m {
 			if l != nil {
 				l.shut(0, true)
@@ -48,7 +53,7 @@ func (s *server) dial() {
 			return
 		}
 		if s.dials++; s.dials == dialsMax {
-			s.stepDown("cannot connect", 0)
+			s.stepDown("cannot connect", 0, quorum.NoServer)
 			return
 		}
 		s.inLife(dialWait, func() {

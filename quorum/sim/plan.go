@@ -14,7 +14,9 @@ import (
 // plan is what the seed decides before the run: the ensemble, its settings, and the schedule of
 // faults.
 type plan struct {
-	config    *quorum.Config
+	config    *quorum.Config // the first
+	servers   int            // with those that are no members yet
+	reconfig  bool           // the member list changes
 	clients   int
 	timing    zab.Timing
 	features  []quorum.Features // by server id - 1
@@ -28,6 +30,8 @@ type plan struct {
 	windowAtBoot       int // transactions that a start takes into the window
 	logFactor          int // History gives no log on disk when below 0
 	drift              []float64
+	counterMax         uint32 // of an epoch
+	oldEpoch           bool   // the ensemble has a history up to the last zxid of an epoch
 
 	end     time.Duration // faults stop
 	victims []quorum.ServerID
@@ -47,8 +51,18 @@ func (p *plan) String() string {
 	if p.config.Hierarchical {
 		rule = "groups"
 	}
-	return fmt.Sprintf("%d voters (%s), %d observers, %d clients, initLimit %d, syncLimit %d, delay %v-%v, sync %v-%v, sectors of %d, image every %d, faults until %v",
-		voters, rule, observers, p.clients, p.timing.InitLimit, p.timing.SyncLimit, p.delayMin, p.delayMax, p.syncMin, p.syncMax, p.sectorBytes, p.imageEvery, p.end)
+	more := ""
+	if p.reconfig {
+		more = fmt.Sprintf(", %d more, member list changes", p.servers-len(p.config.Members))
+	}
+	if p.counterMax != quorum.MaxCounter {
+		more += fmt.Sprintf(", %d transactions in an epoch", p.counterMax)
+	}
+	if p.oldEpoch {
+		more += ", history to the end of an epoch"
+	}
+	return fmt.Sprintf("%d voters (%s), %d observers%s, %d clients, initLimit %d, syncLimit %d, delay %v-%v, sync %v-%v, sectors of %d, image every %d, faults until %v",
+		voters, rule, observers, more, p.clients, p.timing.InitLimit, p.timing.SyncLimit, p.delayMin, p.delayMax, p.syncMin, p.syncMax, p.sectorBytes, p.imageEvery, p.end)
 }
 
 const (
@@ -90,6 +104,14 @@ func newPlan(seed int64, mood FaultKind) *plan {
 	voters, observers := []int{3, 5, 4, 2, 1}[pick(14, 4, 1, 1, 1)], pick(7, 3, 1)
 	p.config = newConfig(rng, voters, observers)
 	n := voters + observers
+	if p.reconfig = rng.IntN(5) < 2 || mood == FaultReconfig; p.reconfig {
+		n += pick(2, 4, 3, 1)
+	}
+	p.servers = n
+	if p.counterMax = quorum.MaxCounter; rng.IntN(8) == 0 {
+		p.counterMax = uint32(10 + rng.IntN(60))
+	}
+	p.oldEpoch = rng.IntN(12) == 0
 	mixed, wild := pick(7, 2, 1), pick(2, 1) == 1
 	for range n {
 		f := quorum.AllFeatures
@@ -103,9 +125,10 @@ func newPlan(seed int64, mood FaultKind) *plan {
 		}
 		p.drift = append(p.drift, drift)
 	}
-	for len(p.victims) < (voters-1)/2 {
-		if v := quorum.ServerID(1 + rng.IntN(voters)); !slices.Contains(p.victims, v) {
-			p.victims = append(p.victims, v)
+	for _, i := range rng.Perm(n) {
+		p.victims = append(p.victims, quorum.ServerID(i+1))
+		if !p.bearable(p.config) {
+			p.victims = p.victims[:len(p.victims)-1]
 		}
 	}
 	p.schedule(rngFor(seed, rngFaults), mood, voters, n)
@@ -115,15 +138,11 @@ func newPlan(seed int64, mood FaultKind) *plan {
 func newConfig(rng *rand.Rand, voters, observers int) *quorum.Config {
 	var members []quorum.Member
 	for i := 1; i <= voters+observers; i++ {
-		m := quorum.Member{
-			ID:            int64(i),
-			QuorumAddrs:   []quorum.Addr{{Host: "127.0.0.1", Port: 2000 + i}},
-			ElectionAddrs: []quorum.Addr{{Host: "127.0.0.1", Port: 3000 + i}},
-		}
+		role := quorum.Participant
 		if i > voters {
-			m.Role = quorum.Observer
+			role = quorum.Observer
 		}
-		members = append(members, m)
+		members = append(members, member(int64(i), role))
 	}
 	var groups []quorum.Group
 	if voters == 5 && rng.IntN(4) == 0 {
@@ -159,10 +178,12 @@ const (
 	FaultSpike                           // all packets take long
 	FaultClientDies                      // a client goes away for good
 	FaultStorm                           // all servers lose power
+	FaultReconfig                        // an operator changes the member list
+	FaultLoseDisk                        // the disk of Server, one of the victims, is lost, and replaced by an empty one
 )
 
 var faultNames = [...]string{"", "kill", "power", "pause", "isolate", "deaf", "mute", "cut", "split", "break",
-	"clients", "slow-disk", "fail-sync", "full-disk", "rot", "spike", "client-dies", "storm"}
+	"clients", "slow-disk", "fail-sync", "full-disk", "rot", "spike", "client-dies", "storm", "reconfig", "lose-disk"}
 
 func (k FaultKind) String() string { return faultNames[k] }
 
@@ -187,7 +208,7 @@ func (f *Fault) String() string {
 		fmt.Fprintf(&s, " %v", f.Set)
 	case FaultCut:
 		fmt.Fprintf(&s, " %d to %d", f.Server, f.Peer)
-	case FaultSpike, FaultStorm:
+	case FaultSpike, FaultStorm, FaultReconfig:
 	case FaultClientDies:
 		fmt.Fprintf(&s, " %d", f.Rand)
 	default:
@@ -212,11 +233,17 @@ func (f *Fault) String() string {
 // schedule makes the faults. Each seed has a mood: some are calm, some have one kind of fault
 // much more often than others, for it is the unlikely combinations of a few that matter.
 func (p *plan) schedule(rng *rand.Rand, mood FaultKind, voters, n int) {
-	weights := []int{0, 6, 6, 3, 3, 2, 2, 2, 4, 4, 2, 2, 1, 1, 1, 1, 1, 1}
+	weights := []int{0, 6, 6, 3, 3, 2, 2, 2, 4, 4, 2, 2, 1, 1, 1, 1, 1, 1, 0, 1}
+	if p.reconfig {
+		weights[FaultReconfig] = 20
+	}
 	if rng.IntN(2) == 0 {
-		weights[1+rng.IntN(len(weights)-1)] += 20
+		weights[1+rng.IntN(int(FaultStorm))] += 20
 	}
 	count := rng.IntN(14)
+	if p.reconfig {
+		count += 2 + rng.IntN(5)
+	}
 	if mood != 0 {
 		weights[mood] += 40
 		count += 6
@@ -262,12 +289,12 @@ func (p *plan) schedule(rng *rand.Rand, mood FaultKind, voters, n int) {
 					f.Set = append(f.Set, quorum.ServerID(id))
 				}
 			}
-		case FaultRot:
+		case FaultRot, FaultLoseDisk:
 			if len(p.victims) == 0 {
 				continue
 			}
 			f.Server, f.For = p.victims[rng.IntN(len(p.victims))], 0
-		case FaultBreak, FaultClients, FaultFailSync:
+		case FaultBreak, FaultClients, FaultFailSync, FaultReconfig:
 			f.For = 0
 		case FaultClientDies:
 			f.Rand, f.For = uint64(rng.IntN(p.clients)), 0
@@ -275,4 +302,18 @@ func (p *plan) schedule(rng *rand.Rand, mood FaultKind, voters, n int) {
 		p.faults = append(p.faults, f)
 	}
 	slices.SortStableFunc(p.faults, func(a, b Fault) int { return int(a.At - b.At) })
+}
+
+// given is what the operator of a server has written into its configuration: the first member list, and in that of
+// a server that is no member yet also itself, as an observer.
+func (p *plan) given(id quorum.ServerID) *quorum.Config {
+	if p.config.Member(id) != nil {
+		return p.config
+	}
+	list := append(slices.Clone(p.config.Members), member(id, quorum.Observer))
+	c, err := quorum.NewConfig(0, list, slices.Clone(p.config.Groups), nil)
+	if err != nil {
+		panic(err)
+	}
+	return c
 }

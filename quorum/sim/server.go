@@ -29,6 +29,14 @@ type server struct {
 	pausedUntil time.Duration
 	drift       float64
 	written     map[string]int64 // by file: where its newest write begins
+	given       *quorum.Config   // the member list in the configuration that its operator wrote
+	// lost: the disk is gone and there is no other yet. blank: the disk is a new one, and has not got a
+	// snapshot yet, so that the server has no say.
+	lost, blank bool
+	// hadConfig and hadNext are the versions of the member lists that are on disk.
+	hadConfig, hadNext int64
+	// votedFor has the votes that it has ever sent.
+	votedFor map[ballot]bool
 
 	// The process.
 	up      bool
@@ -37,22 +45,23 @@ type server struct {
 	turnAt  time.Duration // of the next turn, -1: none is due
 	timerAt time.Duration // when the next deadline wakes the server, -1: none
 
-	disk       // log, image, epochs (disk.go)
-	engine     *engine.Engine
-	window     *zab.Window
-	hist       history // what the checkers know of it
-	election   *election.Election
-	lastVote   []*quorum.Notification // by id - 1: last sent
-	lastVoteAt []time.Duration        // by id - 1: when it arrives
+	disk        // log, image, epochs (disk.go)
+	memberLists // reconfig.go
+	engine      *engine.Engine
+	window      *zab.Window
+	hist        history // what the checkers know of it
+	election    *election.Election
+	lastVote    []*quorum.Notification // by id - 1: last sent
+	lastVoteAt  []time.Duration        // by id - 1: when it arrives
 
 	replica // driver.go
 	front   // front.go
 }
 
-func newServer(w *world, m *quorum.Member) *server {
+func newServer(w *world, id quorum.ServerID) *server {
 	s := &server{
-		w: w, id: m.ID, rng: rngFor(w.opts.Seed, rngServer+uint64(m.ID)),
-		mem: walfs.NewMemSectors(w.plan.sectorBytes), drift: w.plan.drift[m.ID-1],
+		w: w, id: id, rng: rngFor(w.opts.Seed, rngServer+uint64(id)),
+		mem: walfs.NewMemSectors(w.plan.sectorBytes), drift: w.plan.drift[id-1], given: w.plan.given(id), votedFor: map[ballot]bool{},
 	}
 	return s
 }
@@ -84,7 +93,7 @@ var allSchemes = func() *auth.Registry {
 
 // boot starts the process from what is on the disk.
 func (s *server) boot() {
-	if s.up {
+	if s.up || s.lost {
 		return
 	}
 	n := len(s.w.servers)
@@ -95,7 +104,7 @@ func (s *server) boot() {
 	s.replica = replica{}
 	s.front = front{watches: watch.New()}
 	s.lastVote, s.lastVoteAt = make([]*quorum.Notification, n), make([]time.Duration, n)
-	s.election = election.New(s.id, election.Options{MaxNotificationInterval: 1600 * ms}, rand.New(rand.NewSource(s.rng.Int64())))
+	s.election = election.New(s.id, election.Options{ReconfigEnabled: s.w.plan.reconfig, StaleVotes: s.w.opts.Mistakes == StaleVotes, MaxNotificationInterval: 1600 * ms}, rand.New(rand.NewSource(s.rng.Int64())))
 	s.mem.SetHook(s.diskHook)
 	if err := s.recover(); err != nil {
 		s.die(err)
@@ -258,6 +267,8 @@ func (s *server) trace(mark rune, format string, args ...any) { s.w.trace(s.id, 
 
 // newPreparer begins to prepare requests as the leader of an epoch.
 func (s *server) newPreparer(epoch quorum.Epoch) {
-	s.prep = prep.New(s.engine, allSchemes, &s.tracker, prep.Options{CloseSessionTxn: true})
+	s.prep = prep.New(s.engine, allSchemes, &s.tracker, prep.Options{
+		CloseSessionTxn: true, ReconfigEnabled: s.w.plan.reconfig, Reconfigurer: judge{s},
+	})
 	s.prep.Reset(quorum.EpochStart(epoch))
 }

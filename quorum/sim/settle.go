@@ -34,6 +34,11 @@ func (w *world) unsettled() string {
 			return fmt.Sprintf("server %d has committed 0x%x, others 0x%x", s.id, s.hist.committed, w.check.last())
 		}
 	}
+	for _, s := range w.servers {
+		if s.config.Version != w.check.config.Version {
+			return fmt.Sprintf("server %d has the member list %s, committed is %s", s.id, members(s.config), members(w.check.config))
+		}
+	}
 	if leaders != 1 {
 		return fmt.Sprintf("there are %d leaders", leaders)
 	}

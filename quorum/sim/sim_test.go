@@ -89,6 +89,9 @@ func hunt(o Options, first, seeds int64, stopAfter int) (failed []*Result, passe
 				sum.Acked += r.Acked
 				sum.Lost += r.Lost
 				sum.Epochs += r.Epochs
+				sum.Reconfigs += r.Reconfigs
+				sum.Rollovers += r.Rollovers
+				sum.Replaced += r.Replaced
 				sum.Events += r.Events
 				sum.Elapsed += r.Elapsed
 				for i := range r.Syncs {
@@ -154,11 +157,11 @@ func TestSim(t *testing.T) {
 		}
 		t.Error(r.Report(flags))
 	}
-	t.Logf("%d seeds passed: %v of virtual time, %d events, %d epochs, %d transactions, %d answers and %d lost ones to clients; syncs: %d DIFF, %d of them with the log, %d TRUNC, %d SNAP",
-		passed, sum.Elapsed, sum.Events, sum.Epochs, sum.Committed, sum.Acked, sum.Lost, sum.Syncs[0], sum.Syncs[1], sum.Syncs[2], sum.Syncs[3])
+	t.Logf("%d seeds passed: %v of virtual time, %d events, %d epochs, %d member lists, %d rollovers, %d lost disks, %d transactions, %d answers and %d lost ones to clients; syncs: %d DIFF, %d of them with the log, %d TRUNC, %d SNAP",
+		passed, sum.Elapsed, sum.Events, sum.Epochs, sum.Reconfigs, sum.Rollovers, sum.Replaced, sum.Committed, sum.Acked, sum.Lost, sum.Syncs[0], sum.Syncs[1], sum.Syncs[2], sum.Syncs[3])
 	// Without these the run has not been through what it is for.
 	if seeds >= 2000 && *simBug == "" && o.Keep == nil && len(failed) == 0 &&
-		(sum.Syncs[1] == 0 || sum.Syncs[2] == 0 || sum.Syncs[3] == 0 || sum.Epochs < int(seeds) || sum.Lost == 0) {
+		(sum.Syncs[1] == 0 || sum.Syncs[2] == 0 || sum.Syncs[3] == 0 || sum.Epochs < int(seeds) || sum.Lost == 0 || sum.Reconfigs < int(seeds)/2 || sum.Rollovers == 0 || sum.Replaced == 0) {
 		t.Error("these seeds do not exercise the ensemble")
 	}
 }

@@ -43,6 +43,9 @@ type Result struct {
 	Acked     int    // operations of clients that got an answer
 	Lost      int    // operations of clients whose outcome the client does not know
 	Epochs    int    // that were served
+	Reconfigs int    // member lists that were committed
+	Rollovers int    // epochs that ran out of zxids
+	Replaced  int    // disks that were lost
 	Syncs     [4]int // DIFF from memory, DIFF from the log, TRUNC, SNAP
 }
 
@@ -81,6 +84,7 @@ func Run(o Options) *Result {
 	r.Elapsed, r.Events = w.now, w.events
 	r.Committed, r.Acked, r.Lost = len(w.check.log), w.acked, w.lost
 	r.Epochs, r.Syncs = len(w.check.served), w.syncs
+	r.Reconfigs, r.Rollovers, r.Replaced = w.reconfigs, w.rollovers, w.replaced
 	return r
 }
 
@@ -98,7 +102,6 @@ type world struct {
 	net *rand.Rand // delays and losses
 	cpu *rand.Rand // how long turns take, when clients think
 
-	config  *quorum.Config
 	servers []*server // by id, from 1 on
 	clients []*client
 	links   []*link // open ones
@@ -106,12 +109,15 @@ type world struct {
 	spikes  int     // faults that slow the network down
 	check   *checker
 
-	nextLink zab.LinkID
-	quiet    bool // no faults any more
-	syncs    [4]int
-	moments  int64 // invocations and answers of clients
-	acked    int
-	lost     int
+	nextLink  zab.LinkID
+	quiet     bool // no faults any more
+	syncs     [4]int
+	moments   int64 // invocations and answers of clients
+	acked     int
+	lost      int
+	reconfigs int // member lists that were committed
+	rollovers int
+	replaced  int
 }
 
 type event struct {
@@ -147,6 +153,7 @@ const (
 	rngNet
 	rngCPU
 	rngFaults
+	rngPast
 	rngServer = 100 // plus the server's id
 	rngClient = 200 // plus the client's number
 )
@@ -154,12 +161,14 @@ const (
 func newWorld(o Options) *world {
 	w := &world{opts: o, net: rngFor(o.Seed, rngNet), cpu: rngFor(o.Seed, rngCPU)}
 	w.plan = newPlan(o.Seed, o.Mood)
-	w.config = w.plan.config
 	w.check = newChecker(w)
-	n := len(w.config.Members)
+	n := w.plan.servers
 	w.cuts = make([]int, (n+1)*(n+1))
-	for i := range w.config.Members {
-		w.servers = append(w.servers, newServer(w, &w.config.Members[i]))
+	for i := range n {
+		w.servers = append(w.servers, newServer(w, quorum.ServerID(i+1)))
+	}
+	if w.plan.oldEpoch {
+		w.prehistory()
 	}
 	for i := range w.plan.clients {
 		w.clients = append(w.clients, newClient(w, i))
