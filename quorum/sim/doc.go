@@ -24,6 +24,7 @@
 //     e elects       L leads                F follows, serves    o gives up
 //   - closes link  t cuts its log         s takes a snapshot   i wrote an image
 //     ~ bits flip    * a fault              w warning            = the faults end
+//     c gets to know a member list, in which observers are in brackets
 //
 // # Model of faults
 //
@@ -48,7 +49,20 @@
 //   - Clients lose their connections, move, and go away for good. Nothing is cut between them
 //     and servers, so they can ask a leader that has been deposed and does not know.
 //
-// No server loses its disk for good, nobody lies, and the member list does not change.
+//   - A disk is lost with all that was on it, the promises of epochs included, and replaced by an empty one; of
+//     victims only, and one at a time. What its operator must do: start the server with
+//     zookeeper.db.autocreate=false and without the file initialize, so that it has no say until it
+//     has got a snapshot, and not before all other servers serve under one leader. Their accepted epochs are then not
+//     below any that the lost disk had, so that nobody can lead in an epoch that was promised and is forgotten. The
+//     other way is to take the server out of the member list and to add it again.
+//   - Operators change the member list: they add servers, which run as observers before they are members, remove
+//     them, the leader too, put one in place of another, change roles and addresses, and give whole lists, with groups
+//     or without. The victims' disks lost, every list still has a quorum.
+//   - Some ensembles have epochs of few transactions, after which the leader has no zxid left; some begin
+//     with a history that ends at the last zxid that an epoch can have. Some learners acknowledge
+//     what they need not.
+//
+// Nobody lies.
 //
 // # Checks
 //
@@ -59,9 +73,11 @@
 //   - committed prefix: what a server knows to be committed is never cut off.
 //   - lost write: a leader has all that was committed in earlier epochs; what a client was told to be
 //     done is in the history.
-//   - durability: a quorum has all that is committed on disk, at each commit and whenever a server
-//     has less than before.
+//   - durability: a quorum of the newest committed member list has all that is committed on disk, at each
+//     commit and whenever a server has less than before.
 //   - one leader: an epoch is served by one server in one life.
+//   - election: whoever is elected has the votes of a quorum in this round.
+//   - config: the member lists that are committed are one sequence; no server forgets one that it has stored.
 //   - epoch: a new epoch is above all that the leader was told of; a server whose current
 //     epoch is e has on disk what was committed before e.
 //   - session order: answers come in the order of requests; a client never sees an older state than
@@ -108,4 +124,12 @@
 //     newest record of the log, not at the image, whose zxid may be the start of an epoch.
 //  12. OutServe makes all that a learner has logged committed, whether or not OutCommit came.
 //  13. A log from which reading for a learner failed is not used for that any more.
+//  14. A leader whose epoch has no zxid left prepares nothing more and resigns. What it has not
+//     prepared is lost with the connections of its clients.
+//  15. A proposed member list is stored before anything that follows in the outputs: the proposal is not logged by a
+//     learner, nor sent by the leader, before it is. One that is committed is stored, too, but the disk
+//     may be full then: it was stored when it was proposed, or comes again with the next notification.
+//  16. A server that is told to give up for a leader that a reconfig has designated takes its role under that one
+//     without an election, unless it cannot vote or has no space for its log.
+//  17. A reconfig is judged against the newest one that has been prepared, in this turn too.
 package sim

@@ -65,8 +65,6 @@ const (
 	ProposedConfigNotStored
 	// EmptyDiskVotes: a server that lost its disk is started with an empty one as if it were new.
 	EmptyDiskVotes
-	// EmptyDiskTooEarly: such a server is started before all others serve under one leader.
-	EmptyDiskTooEarly
 	// StaleVotes is the election's.
 	StaleVotes
 	// TreeSurvivesCut: the tree keeps what was cut off the log (ZOOKEEPER-2845).
@@ -85,7 +83,7 @@ const (
 
 func (m Mistakes) String() string {
 	return [...]string{"NoMistake", "KeepLogAfterSnap", "EpochNotSynced", "SyncOvertakesWrites", "WriteOvertakesSync",
-		"ProposedConfigNotStored", "EmptyDiskVotes", "EmptyDiskTooEarly", "StaleVotes", "TreeSurvivesCut",
+		"ProposedConfigNotStored", "EmptyDiskVotes", "StaleVotes", "TreeSurvivesCut",
 		"ReceivedTreeVotes", "AppendsOutliveRole", "SyncNotInWindow"}[m]
 }
 
@@ -293,7 +291,7 @@ func (s *server) decided(v quorum.Vote) {
 	s.learner = zab.NewLearner(zab.LearnerOptions{
 		Self: s.id, Leader: v.Leader, Role: s.config.RoleOf(s.id), Config: s.config, LastSeen: s.lastSeen, ReconfigEnabled: s.w.plan.reconfig,
 		AcceptedEpoch: s.accepted, CurrentEpoch: s.current, LastZxid: last, DurableZxid: durable,
-		Timing: s.w.plan.timing, Features: s.w.plan.features[s.id-1], Bugs: s.w.bugs(),
+		Timing: s.w.plan.timing, Features: s.w.plan.features[s.id-1], Bugs: s.w.bugs(), AcksDuringSync: s.w.plan.earlyAcks,
 	})
 	s.dial()
 }

@@ -182,7 +182,7 @@ func (s *server) loseDisk() {
 func (s *server) replaceDisk() {
 	w := s.w
 	w.after(100*ms, func() {
-		if w.opts.Mistakes != EmptyDiskVotes && w.opts.Mistakes != EmptyDiskTooEarly && !w.othersServe(s) {
+		if w.opts.Mistakes != EmptyDiskVotes && !w.othersServe(s) {
 			s.replaceDisk()
 			return
 		}

@@ -20,6 +20,7 @@ type plan struct {
 	clients   int
 	timing    zab.Timing
 	features  []quorum.Features // by server id - 1
+	earlyAcks bool              // learners acknowledge proposals in front of NEWLEADER, as some of Java's do
 	forceSnap bool
 	oldImages bool // learners get the newest image on disk, not the tree as it is
 
@@ -98,6 +99,7 @@ func newPlan(seed int64, mood FaultKind) *plan {
 		windowAtBoot: []int{0, 3, 20, 1000}[rng.IntN(4)],
 		logFactor:    []int{0, -1}[pick(5, 1)],
 		forceSnap:    rng.IntN(12) == 0,
+		earlyAcks:    rng.IntN(4) == 0,
 		oldImages:    rng.IntN(2) == 0,
 		end:          time.Duration(1500+rng.IntN(2000)) * ms,
 	}

@@ -40,8 +40,8 @@ type LearnerOptions struct {
 	Timing                Timing
 	Features              quorum.Features
 	Bugs                  Bugs
-	// AcksDuringSync has the learner acknowledge proposals in front of NEWLEADER, as those of some Java releases do:
-	// for tests, which show that the leader bears it (ZOOKEEPER-4685).
+	// AcksDuringSync has the learner acknowledge the proposals of its history as they get to the disk, in front of
+	// NEWLEADER, as those of some Java releases do: for tests, which show that the leader bears it (ZOOKEEPER-4685).
 	AcksDuringSync bool
 }
 

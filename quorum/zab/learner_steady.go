@@ -121,7 +121,7 @@ func (l *Learner) logDurable(z quorum.Zxid, out *Outputs) {
 		return
 	}
 	l.durable = z
-	if l.opts.AcksDuringSync && l.phase < learnerServing && !l.observer {
+	if l.opts.AcksDuringSync && l.phase >= learnerStoring && l.phase < learnerServing && !l.observer {
 		out.sendRange(l.link, quorum.PacketAck, z, z, l.cumulative)
 	}
 	switch l.phase {
