@@ -35,17 +35,21 @@
 //     survives (kill), or it is lost, each sector and directory entry that was not synced
 //     by chance (power), torn writes included. All servers may lose power at once. Every server
 //     starts again in the end.
+//
 //   - Disk: a sync fails, which ends the process, and what it had to sync never gets to the disk;
 //     syncs are slow; the disk is full for a while. Bits flip in older records of the log and in the
 //     image, on fewer servers than half of the voters, chosen by the seed (victims). Not in
 //     the newest write of a file: a flipped bit there looks like a torn write, and no log that
 //     does without a second copy can tell; and not in the files of the epochs.
+//
 //   - Network: packets are late but in order within a connection; any direction between two
 //     servers can be cut, alone (asymmetric) or with others, for a while: what is on its way
 //     waits, as TCP repeats it, and the end of a connection is seen when the cut ends, or never.
 //     Connections break at one end or both; a server may connect again while its old connection
 //     still looks open at the leader. Of the notifications of the election only the last outlives a cut.
+//
 //   - Clocks run at different rates, up to 1 : 2, and processes stand still for a while.
+//
 //   - Clients lose their connections, move, and go away for good. Nothing is cut between them
 //     and servers, so they can ask a leader that has been deposed and does not know.
 //
@@ -55,9 +59,11 @@
 //     has got a snapshot, and not before all other servers serve under one leader. Their accepted epochs are then not
 //     below any that the lost disk had, so that nobody can lead in an epoch that was promised and is forgotten. The
 //     other way is to take the server out of the member list and to add it again.
+//
 //   - Operators change the member list: they add servers, which run as observers before they are members, remove
 //     them, the leader too, put one in place of another, change roles and addresses, and give whole lists, with groups
 //     or without. The victims' disks lost, every list still has a quorum.
+//
 //   - Some ensembles have epochs of few transactions, after which the leader has no zxid left; some begin
 //     with a history that ends at the last zxid that an epoch can have. Some learners acknowledge
 //     what they need not.
