@@ -1,6 +1,6 @@
 # Targets; every step of CI is one of them.
 .DEFAULT_GOAL := help
-.PHONY: help build install run test race invariants fuzz bench compare sim lint interop clean
+.PHONY: help build install run test race invariants fuzz bench compare sim lint interop soak clean
 
 GO      ?= go
 PREFIX  ?= /usr/local
@@ -63,6 +63,10 @@ interop: build ## real clients and real Java servers against Zabra; installs wha
 	sh server/interop/setup.sh
 	$(GO) test -tags interop -count=1 -timeout 20m ./server/interop/... ./snapshot/javadata/... ./server/client/... ./server/cli/... ./quorum/transport/...
 	$(GO) test -v -count=1 -timeout 10m -run Browser ./bench
+
+SOAK ?= 10m
+soak: ## kill, stop and cut off the servers of an ensemble for SOAK under clients whose history is judged
+	$(GO) test -tags interop -count=1 -timeout 0 -v ./server/interop -run TestPartitions -interop.soak=$(SOAK)
 
 clean: ## remove what build made
 	rm -rf $(BIN)

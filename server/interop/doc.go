@@ -13,6 +13,10 @@
 // each Java server. The table knownDifferences lists every behaviour in which Zabra
 // knowingly differs, with its reason; a row that no longer matches anything fails the test.
 //
+// Beside the tours there are ensembles of processes: of Zabra with Java servers, and of Zabra alone in network
+// namespaces, where servers are killed, stopped and cut off from each other (TestPartitions; `make soak` does so
+// for long).
+//
 // With -interop.subject=java38 (or java39) a second Java server takes Zabra's place, which
 // must give no difference at all and so proves that the tours print nothing accidental.
 package interop

@@ -4,6 +4,7 @@ package interop
 
 import (
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"net"
 	"os"
@@ -75,22 +76,40 @@ func stablePort(t testing.TB, taken map[int]bool) int {
 // newEnsemble lays out a server of each kind, without starting any. The test's end stops them.
 func newEnsemble(t *testing.T, kinds ...kind) *ensemble {
 	t.Helper()
+	return newEnsembleOn(t, nil, nil, kinds...)
+}
+
+// newEnsembleOn lays out an ensemble on the hosts of a network, or all of it here if that is nil, with settings
+// on top of ensembleConfig.
+func newEnsembleOn(t *testing.T, l *lan, cfg map[string]string, kinds ...kind) *ensemble {
+	t.Helper()
 	e := &ensemble{t: t}
 	taken := map[int]bool{}
 	lines := map[string]string{}
+	host := func(i int) string {
+		if l == nil {
+			return "127.0.0.1"
+		}
+		return hostIP(i)
+	}
 	for i := range kinds {
-		lines[fmt.Sprintf("server.%d", i+1)] = fmt.Sprintf("127.0.0.1:%d:%d", stablePort(t, taken), stablePort(t, taken))
+		lines[fmt.Sprintf("server.%d", i+1)] = fmt.Sprintf("%s:%d:%d", host(i), stablePort(t, taken), stablePort(t, taken))
 	}
 	for i, k := range kinds {
-		m := &member{server: &server{dir: t.TempDir()}, id: i + 1, cfg: map[string]string{"clientPort": strconv.Itoa(stablePort(t, taken))}}
-		for _, from := range []map[string]string{lines, ensembleConfig} {
-			for k, v := range from {
-				m.cfg[k] = v
-			}
+		m := &member{server: &server{dir: t.TempDir()}, id: i + 1,
+			cfg: map[string]string{"clientPort": strconv.Itoa(stablePort(t, taken)), "clientPortAddress": host(i)}}
+		if l != nil {
+			m.at = l.place(i)
+		}
+		for _, from := range []map[string]string{ensembleConfig, cfg, lines} {
+			maps.Copy(m.cfg, from)
 		}
 		e.members = append(e.members, m)
 		m.become(t, k)
-		t.Cleanup(func() { m.end(t) })
+		t.Cleanup(func() {
+			m.end(t)
+			m.wantSoundLog(t)
+		})
 	}
 	return e
 }
@@ -124,16 +143,22 @@ func (m *member) kill() {
 func (e *ensemble) run(ms ...*member) {
 	e.t.Helper()
 	for _, m := range ms {
-		b, _ := os.ReadFile(filepath.Join(m.dir, "log"))
-		m.mark = len(b)
-		m.launch(e.t)
-		m.running = true
+		e.launch(m)
 	}
 	for _, m := range ms {
 		if err := m.awaitServing(); err != nil {
 			e.t.Fatalf("server %d: %v\n%s", m.id, err, e.logs())
 		}
 	}
+}
+
+// launch launches a server without waiting for it.
+func (e *ensemble) launch(m *member) {
+	e.t.Helper()
+	b, _ := os.ReadFile(filepath.Join(m.dir, "log"))
+	m.mark = len(b)
+	m.server.launch(e.t)
+	m.running = true
 }
 
 // join runs one server and checks how it says that it was brought up to date.

@@ -33,7 +33,7 @@ func runProgram(t *testing.T, tr *transcript, s *server, name string, args ...st
 	defer out.Close()
 	cmd.Stdout, cmd.Stderr = out, errs
 	cmd.WaitDelay = 5 * time.Second
-	err = startProcess(cmd)
+	err = startProcess(cmd, nil)
 	if err == nil {
 		err = cmd.Wait()
 	}

@@ -62,6 +62,7 @@ type server struct {
 	secure string   // host:port of the TLS client port, when the configuration has one
 	dir    string   // zoo.cfg, data, log
 	props  []string // -D words
+	at     *place   // nil: where the test is
 	cmd    *exec.Cmd
 	done   chan struct{} // closed when the process has ended
 	err    error         // of Wait, valid after done
@@ -80,11 +81,14 @@ var spawn = sync.OnceValue(func() chan<- func() {
 	return c
 })
 
-// startProcess starts cmd so that it dies with the test.
-func startProcess(cmd *exec.Cmd) error {
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+// startProcess starts cmd so that it dies with the test, in another network namespace if at is one.
+func startProcess(cmd *exec.Cmd, at *place) error {
+	if cmd.SysProcAttr == nil {
+		cmd.SysProcAttr = &syscall.SysProcAttr{}
+	}
+	cmd.SysProcAttr.Pdeathsig = syscall.SIGKILL
 	errc := make(chan error)
-	spawn() <- func() { errc <- cmd.Start() }
+	spawn() <- func() { errc <- at.start(cmd) }
 	return <-errc
 }
 
@@ -113,7 +117,10 @@ func startServer(t testing.TB, k kind, to tour) *server {
 	if err := s.start(t); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { s.stop(t) })
+	t.Cleanup(func() {
+		s.stop(t)
+		s.wantSoundLog(t)
+	})
 	return s
 }
 
@@ -189,7 +196,7 @@ func (s *server) launch(t testing.TB) {
 	must(t, err)
 	defer log.Close()
 	s.cmd.Stdout, s.cmd.Stderr = log, log
-	must(t, startProcess(s.cmd))
+	must(t, startProcess(s.cmd, s.at))
 	s.done = make(chan struct{})
 	cmd, done := s.cmd, s.done
 	go func() { s.err = cmd.Wait(); close(done) }()
@@ -256,6 +263,20 @@ func (s *server) stop(t testing.TB) {
 	}
 }
 
+// wantSoundLog looks for what no server may say, in all that this one has said in its lives.
+func (s *server) wantSoundLog(t testing.TB) {
+	t.Helper()
+	if s.kind != zabra {
+		return
+	}
+	b, _ := os.ReadFile(filepath.Join(s.dir, "log"))
+	for _, bad := range []string{"DATA RACE", "panic: ", "fatal error: ", "level=ERROR msg=panic"} {
+		if i := bytes.Index(b, []byte(bad)); i >= 0 {
+			t.Errorf("zabra: %q in its log\n%s", bad, b[max(0, i-500):min(len(b), i+6000)])
+		}
+	}
+}
+
 func (s *server) logTail() string {
 	b, _ := os.ReadFile(filepath.Join(s.dir, "log"))
 	if len(b) > 8000 {
@@ -296,7 +317,11 @@ var buildZabra = sync.OnceValues(func() (string, error) {
 		return filepath.Abs(*binaryFlag)
 	}
 	path := filepath.Join(scratch, "zabra")
-	cmd := exec.Command("go", "build", "-o", path, "zabra.dev/zabra/server/zabra")
+	args := []string{"build", "-o", path}
+	if *raceFlag {
+		args = append(args, "-race")
+	}
+	cmd := exec.Command("go", append(args, "zabra.dev/zabra/server/zabra")...)
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out
 	if err := cmd.Run(); err != nil {

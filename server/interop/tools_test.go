@@ -17,6 +17,7 @@ import (
 var (
 	subjectFlag = flag.String("interop.subject", string(zabra), "server under test: zabra, or java38 or java39 to check the tours themselves")
 	binaryFlag  = flag.String("interop.zabra", "", "a Zabra binary to test; without it one is built")
+	raceFlag    = flag.Bool("interop.race", false, "build Zabra with the race detector")
 	showFlag    = flag.Bool("interop.show", false, "print the transcripts")
 )
 

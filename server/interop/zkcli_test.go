@@ -95,7 +95,7 @@ func zkCliSession(t *testing.T, s *server, tr *transcript) {
 	cmd.Stdin = strings.NewReader(in.String())
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out
-	err := startProcess(cmd)
+	err := startProcess(cmd, nil)
 	if err == nil {
 		err = cmd.Wait()
 	}
@@ -147,7 +147,7 @@ func zkCliOneShots(t *testing.T, s *server, tr *transcript) {
 		cmd, cancel := zkCliCommand(s, strings.Fields(c)...)
 		var out, errs bytes.Buffer
 		cmd.Stdout, cmd.Stderr = &out, &errs
-		err := startProcess(cmd)
+		err := startProcess(cmd, nil)
 		if err == nil {
 			err = cmd.Wait()
 		}
