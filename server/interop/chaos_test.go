@@ -106,7 +106,7 @@ func TestPartitions(t *testing.T) {
 	if inside {
 		c.l = newLAN(t, 3)
 	}
-	c.e = newEnsembleOn(t, c.l, chaosConfig, zabra, zabra, zabra)
+	c.e = newEnsembleOn(t, c.l, chaosConfig, 0, zabra, zabra, zabra)
 	for _, m := range c.e.members {
 		m.server.dir = filepath.Join(dir, fmt.Sprintf("server-%d", m.id))
 		m.become(t, zabra)
@@ -150,12 +150,11 @@ func (c *chaos) run(howLong time.Duration) {
 	cancel()
 	done.Wait()
 	t.Logf("misfortunes: %v", c.faults)
+	c.wantSessions()
 	e.finish(load, keep)
 	c.h.finish(t, keep.c, filepath.Dir(e.members[0].dir))
-	c.wantSessions()
 	c.wantSequences()
 	c.wantPairs()
-	e.wantDigests()
 	for _, m := range e.members {
 		m.end(t)
 	}
@@ -481,29 +480,6 @@ func (c *chaos) wantPaths(what string, judge func(names map[string]bool) []strin
 		return err
 	})
 	c.e.complain(what, judge(names))
-}
-
-// wantDigests compares the digests that servers remember of the same zxids.
-func (e *ensemble) wantDigests() {
-	e.t.Helper()
-	seen := map[string]string{} // by zxid
-	common := 0
-	for _, m := range e.members {
-		for line := range strings.Lines(string(m.word("hash"))) {
-			zxid, digest, ok := strings.Cut(strings.TrimSpace(line), ": ")
-			if !ok {
-				continue
-			}
-			if have, ok := seen[zxid]; !ok {
-				seen[zxid] = digest
-			} else if common++; have != digest {
-				e.t.Errorf("server %d (%s) has digest %s at zxid %s, another one %s", m.id, m.kind, digest, zxid, have)
-			}
-		}
-	}
-	if common == 0 {
-		e.t.Error("no two servers remember a digest of the same zxid")
-	}
 }
 
 // loggedTxn finds in a line of a dump what wantLogs looks at.

@@ -25,23 +25,26 @@ var ensembleConfig = map[string]string{"tickTime": "1000", "initLimit": "20", "s
 
 // The ways in which a learner can be brought up to date, as its own log tells.
 const (
-	byDiff = "DIFF"
-	bySnap = "SNAP"
+	byDiff  = "DIFF"
+	bySnap  = "SNAP"
+	byTrunc = "TRUNC"
 )
 
 // A member is one server of an ensemble, of one kind at a time.
 type member struct {
 	*server
-	id      int
-	cfg     map[string]string
-	line    string // addresses of the quorum and election ports, where they are not in cfg alone
-	running bool
-	mark    int // length of the log when the process was launched
+	id       int
+	observer bool
+	cfg      map[string]string
+	line     string // addresses of the quorum and election ports, where they are not in cfg alone
+	running  bool
+	mark     int // length of the log when the process was launched
 }
 
-// An ensemble is three servers on ports that stay the same whatever kind runs there.
+// An ensemble is some servers on ports that stay the same whatever kind runs there.
 type ensemble struct {
 	t       *testing.T
+	l       *lan // nil: all are here
 	members []*member
 }
 
@@ -76,14 +79,14 @@ func stablePort(t testing.TB, taken map[int]bool) int {
 // newEnsemble lays out a server of each kind, without starting any. The test's end stops them.
 func newEnsemble(t *testing.T, kinds ...kind) *ensemble {
 	t.Helper()
-	return newEnsembleOn(t, nil, nil, kinds...)
+	return newEnsembleOn(t, nil, nil, 0, kinds...)
 }
 
 // newEnsembleOn lays out an ensemble on the hosts of a network, or all of it here if that is nil, with settings
-// on top of ensembleConfig.
-func newEnsembleOn(t *testing.T, l *lan, cfg map[string]string, kinds ...kind) *ensemble {
+// on top of ensembleConfig. The last of the servers are observers.
+func newEnsembleOn(t *testing.T, l *lan, cfg map[string]string, observers int, kinds ...kind) *ensemble {
 	t.Helper()
-	e := &ensemble{t: t}
+	e := &ensemble{t: t, l: l}
 	taken := map[int]bool{}
 	lines := map[string]string{}
 	host := func(i int) string {
@@ -93,13 +96,20 @@ func newEnsembleOn(t *testing.T, l *lan, cfg map[string]string, kinds ...kind) *
 		return hostIP(i)
 	}
 	for i := range kinds {
-		lines[fmt.Sprintf("server.%d", i+1)] = fmt.Sprintf("%s:%d:%d", host(i), stablePort(t, taken), stablePort(t, taken))
+		line := fmt.Sprintf("%s:%d:%d", host(i), stablePort(t, taken), stablePort(t, taken))
+		if i >= len(kinds)-observers {
+			line += ":observer"
+		}
+		lines[fmt.Sprintf("server.%d", i+1)] = line
 	}
 	for i, k := range kinds {
-		m := &member{server: &server{dir: t.TempDir()}, id: i + 1,
+		m := &member{server: &server{dir: t.TempDir()}, id: i + 1, observer: i >= len(kinds)-observers,
 			cfg: map[string]string{"clientPort": strconv.Itoa(stablePort(t, taken)), "clientPortAddress": host(i)}}
 		if l != nil {
 			m.at = l.place(i)
+		}
+		if m.observer {
+			m.cfg["peerType"] = "observer"
 		}
 		for _, from := range []map[string]string{ensembleConfig, cfg, lines} {
 			maps.Copy(m.cfg, from)
@@ -161,8 +171,8 @@ func (e *ensemble) launch(m *member) {
 	m.running = true
 }
 
-// join runs one server and checks how it says that it was brought up to date.
-func (e *ensemble) join(m *member, how string) {
+// join runs one server and checks that it was brought up to date in one of the ways, as it says.
+func (e *ensemble) join(m *member, hows ...string) {
 	e.t.Helper()
 	began := time.Now()
 	e.run(m)
@@ -170,8 +180,8 @@ func (e *ensemble) join(m *member, how string) {
 	// the first time is what counts. Zabra has no such excuse.
 	got := m.syncs()
 	e.t.Logf("server %d (%s) joined by %v in %v", m.id, m.kind, got, time.Since(began).Round(time.Millisecond))
-	if len(got) == 0 || got[0] != how || m.kind == zabra && len(got) > 1 {
-		e.t.Errorf("server %d (%s) joined by %v, want %s\n%s", m.id, m.kind, got, how, m.logTail())
+	if len(got) == 0 || !slices.Contains(hows, got[0]) || m.kind == zabra && len(got) > 1 {
+		e.t.Errorf("server %d (%s) joined by %v, want one of %v\n%s", m.id, m.kind, got, hows, m.logTail())
 	}
 }
 
@@ -185,7 +195,7 @@ func (m *member) syncs() (hows []string) {
 		case strings.Contains(line, "Getting a snapshot from leader"):
 			hows = append(hows, bySnap)
 		case strings.Contains(line, "Truncating log to get in sync"):
-			hows = append(hows, "TRUNC")
+			hows = append(hows, byTrunc)
 		}
 	}
 	return hows
