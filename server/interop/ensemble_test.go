@@ -3,6 +3,7 @@
 package interop
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"math/rand/v2"
@@ -12,6 +13,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 )
@@ -48,9 +50,12 @@ type ensemble struct {
 	members []*member
 }
 
+// takenPorts are those that stablePort has given out.
+var takenPorts sync.Map
+
 // stablePort returns a free port below the range out of which the system gives ports to
 // outgoing connections: a server that is down for a while must find its port free again.
-func stablePort(t testing.TB, taken map[int]bool) int {
+func stablePort(t testing.TB) int {
 	low := 32768
 	if b, err := os.ReadFile("/proc/sys/net/ipv4/ip_local_port_range"); err == nil {
 		if f := strings.Fields(string(b)); len(f) == 2 {
@@ -61,7 +66,7 @@ func stablePort(t testing.TB, taken map[int]bool) int {
 	}
 	for range 1000 {
 		p := 10000 + rand.N(low-10000)
-		if taken[p] {
+		if _, taken := takenPorts.LoadOrStore(p, true); taken {
 			continue
 		}
 		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", p))
@@ -69,7 +74,6 @@ func stablePort(t testing.TB, taken map[int]bool) int {
 			continue
 		}
 		must(t, l.Close())
-		taken[p] = true
 		return p
 	}
 	t.Fatal("no free port")
@@ -87,7 +91,6 @@ func newEnsemble(t *testing.T, kinds ...kind) *ensemble {
 func newEnsembleOn(t *testing.T, l *lan, cfg map[string]string, observers int, kinds ...kind) *ensemble {
 	t.Helper()
 	e := &ensemble{t: t, l: l}
-	taken := map[int]bool{}
 	lines := map[string]string{}
 	host := func(i int) string {
 		if l == nil {
@@ -96,7 +99,7 @@ func newEnsembleOn(t *testing.T, l *lan, cfg map[string]string, observers int, k
 		return hostIP(i)
 	}
 	for i := range kinds {
-		line := fmt.Sprintf("%s:%d:%d", host(i), stablePort(t, taken), stablePort(t, taken))
+		line := fmt.Sprintf("%s:%d:%d", host(i), stablePort(t), stablePort(t))
 		if i >= len(kinds)-observers {
 			line += ":observer"
 		}
@@ -104,7 +107,7 @@ func newEnsembleOn(t *testing.T, l *lan, cfg map[string]string, observers int, k
 	}
 	for i, k := range kinds {
 		m := &member{server: &server{dir: t.TempDir()}, id: i + 1, observer: i >= len(kinds)-observers,
-			cfg: map[string]string{"clientPort": strconv.Itoa(stablePort(t, taken)), "clientPortAddress": host(i)}}
+			cfg: map[string]string{"clientPort": strconv.Itoa(stablePort(t)), "clientPortAddress": host(i)}}
 		if l != nil {
 			m.at = l.place(i)
 		}
@@ -119,9 +122,20 @@ func newEnsembleOn(t *testing.T, l *lan, cfg map[string]string, observers int, k
 		t.Cleanup(func() {
 			m.end(t)
 			m.wantSoundLog(t)
+			if t.Failed() {
+				e.keep(m)
+			}
 		})
 	}
 	return e
+}
+
+// keep copies data and log of a server to where they outlive the test.
+func (e *ensemble) keep(m *member) {
+	dir := filepath.Join(os.TempDir(), "zabra-interop-failed")
+	name := filepath.Join(dir, fmt.Sprintf("%s-%d", strings.NewReplacer("/", "-", " ", "-").Replace(e.t.Name()), m.id))
+	err := errors.Join(os.RemoveAll(name), os.MkdirAll(dir, 0o755), os.CopyFS(name, os.DirFS(m.dir)))
+	e.t.Logf("data and log of server %d (%s) are in %s (%v)", m.id, m.kind, name, err)
 }
 
 // become makes an empty server of the kind out of one that is not running.
@@ -271,6 +285,9 @@ func forEachJava(t *testing.T, name string, run func(t *testing.T, java kind)) {
 				t.Skipf("no %s", j.t)
 			}
 			zabraBinary(t)
+			if os.Getenv(inLAN) == "" {
+				t.Parallel() // they wait more than they work; the hosts of a network are there once only
+			}
 			began := time.Now()
 			run(t, j.k)
 			took := time.Since(began)
