@@ -20,7 +20,7 @@ import (
 )
 
 const (
-	loadPace    = 5 * time.Millisecond // between the writes of one client
+	loadPace    = 8 * time.Millisecond // between the writes of one client
 	loadTimeout = 30 * time.Second     // for what must come about once servers are up
 	loadSession = 60 * time.Second     // longer than any server is away
 	noNode      = "\x00absent"         // the node is not there

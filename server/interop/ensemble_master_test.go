@@ -18,7 +18,7 @@ import (
 func newObserved(t *testing.T, kinds ...kind) *ensemble {
 	t.Helper()
 	e := newEnsemble(t, kinds...)
-	port := stablePort(t, map[int]bool{})
+	port := stablePort(t)
 	for _, m := range e.members {
 		for i := range e.members {
 			name := fmt.Sprintf("server.%d", i+1)

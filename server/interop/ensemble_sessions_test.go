@@ -404,7 +404,7 @@ func (c *sessionClient) run(t *testing.T, servers, mode, path string, waiting fu
 	args := append(c.command(t), servers, mode, path)
 	cmd := exec.Command(args[0], args[1:]...)
 	cmd.Stdout, cmd.Stderr = out, errs
-	must(t, startProcess(cmd))
+	must(t, startProcess(cmd, nil))
 	done := make(chan error, 1)
 	go func() { done <- cmd.Wait() }()
 	said := func() string {

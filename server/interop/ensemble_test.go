@@ -22,8 +22,10 @@ import (
 const ensembleLimit = 90 * time.Second
 
 // ensembleConfig goes on top of baseConfig: short ticks, so that elections and the discovery
-// of a lost peer do not take up the time of the test.
-var ensembleConfig = map[string]string{"tickTime": "1000", "initLimit": "20", "syncLimit": "10", "standaloneEnabled": "false"}
+// of a lost peer do not take up the time of the test, and so many proposals in memory that how a server is brought
+// up to date does not depend on how fast it starts.
+var ensembleConfig = map[string]string{"tickTime": "1000", "initLimit": "20", "syncLimit": "10", "standaloneEnabled": "false",
+	"commitLogCount": "50000"}
 
 // The ways in which a learner can be brought up to date, as its own log tells.
 const (

@@ -27,10 +27,9 @@ var reconfigConfig = map[string]string{"reconfigEnabled": "true", "skipACL": "ye
 func newReconfigEnsemble(t *testing.T, voters int, kinds ...kind) *ensemble {
 	t.Helper()
 	e := &ensemble{t: t}
-	taken := map[int]bool{}
 	for i, k := range kinds {
-		m := &member{server: &server{dir: t.TempDir(), kind: k}, id: i + 1, cfg: map[string]string{"clientPort": strconv.Itoa(stablePort(t, taken))}}
-		m.line = fmt.Sprintf("127.0.0.1:%d:%d", stablePort(t, taken), stablePort(t, taken))
+		m := &member{server: &server{dir: t.TempDir(), kind: k}, id: i + 1, cfg: map[string]string{"clientPort": strconv.Itoa(stablePort(t))}}
+		m.line = fmt.Sprintf("127.0.0.1:%d:%d", stablePort(t), stablePort(t))
 		e.members = append(e.members, m)
 		t.Cleanup(func() { m.end(t) })
 	}
