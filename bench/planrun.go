@@ -403,6 +403,13 @@ func planStep(series string, cfg *load.Config, res *load.Result, m *planMeter) *
 			s.Curve = append(s.Curve, capacity.CurvePoint{Percentile: capacity.CurvePercentiles[i], Latency: load.Duration(ns)})
 		}
 	}
+	if s.Count > 0 {
+		var inTime int64
+		for _, i := range res.Intervals {
+			inTime += i.Reads.Count + i.Writes.Count
+		}
+		s.Late = max(0, 1-float64(inTime)/float64(s.Count))
+	}
 	if res.Measured > 0 {
 		s.GeneratorCores = time.Duration(res.GeneratorCPU).Seconds() / time.Duration(res.Measured).Seconds()
 	}

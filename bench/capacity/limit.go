@@ -35,7 +35,7 @@ func JudgeLimit(m *Mix, machine Machine, loops int) Limit {
 		return Limit{"none", fmt.Sprintf("The limit was not reached: %s requests/s, all that was offered, kept the objective.", Count(m.Capacity()))}
 	}
 	at := fmt.Sprintf("At %s/s", Count(s.Offered))
-	busy := fmt.Sprintf("%s %.2g of %d processors were busy", at, s.BusyCores, machine.CPUs)
+	busy := fmt.Sprintf("%s %.2g of %d processors were busy", at, min(s.BusyCores, float64(machine.CPUs)), machine.CPUs)
 	servers, hasCPU := s.ServerCores()
 	if hasCPU {
 		busy += fmt.Sprintf(" (servers %.2g, generator %.2g, everything else %.2g)", servers, s.GeneratorCores, max(0, s.BusyCores-servers-s.GeneratorCores))
@@ -46,6 +46,11 @@ func JudgeLimit(m *Mix, machine Machine, loops int) Limit {
 			t := time.Duration(s.Measured).Seconds()
 			fsync, fsyncs = max(fsync, float64(u.FsyncTime)/t), max(fsyncs, float64(u.Fsyncs)/t)
 		}
+	}
+	inFsync := ""
+	if fsyncs > 0 && fsync > 0 {
+		inFsync = fmt.Sprintf("the log was in fsync for %.0f %% of the time (%s fsyncs/s of %s)", 100*fsync, Count(fsyncs), Short(time.Duration(fsync/fsyncs*1e9)))
+		busy += " and " + inFsync
 	}
 	switch {
 	case s.Incomplete != "":
@@ -60,14 +65,9 @@ func JudgeLimit(m *Mix, machine Machine, loops int) Limit {
 		}
 		return Limit{"machine", busy + ": processor time."}
 	case fsync > nearlyAll:
-		return Limit{"disk", fmt.Sprintf("%s the log was in fsync for %.0f %% of the time (%s fsyncs/s of %s): the disk of the log.",
-			at, 100*fsync, Count(fsyncs), Short(time.Duration(fsync/fsyncs*1e9)))}
+		return Limit{"disk", at + " " + inFsync + ": the disk of the log."}
 	case s.BusyCores > 0 && hasCPU:
-		text := busy
-		if fsync > 0 {
-			text += fmt.Sprintf(" and the log was in fsync for %.0f %% of the time", 100*fsync)
-		}
-		return Limit{"waiting", text + ": neither is full, so requests waited for something else (pauses, the scheduler of a shared machine, slow fsyncs, the network)."}
+		return Limit{"waiting", busy + ": neither is full, so requests waited for something else (pauses, the scheduler of a shared machine, slow fsyncs, the network)."}
 	}
 	return Limit{"unknown", at + " the objective was missed. The servers' processor time is not known, so neither is the cause."}
 }

@@ -25,19 +25,19 @@ const (
 )
 
 var termNames = [numTerms]struct{ name, unit string }{
-	{"a second of running", "µs per s"},
-	{"a read answered", "µs"},
-	{"a KiB of replies", "µs"},
-	{"a write applied", "µs"},
-	{"a KiB of writes applied", "µs"},
-	{"a further operation of a multi", "µs"},
-	{"a sync of the log", "µs"},
-	{"a flush to a socket or file", "µs"},
-	{"a session opened and closed", "µs"},
-	{"an event sent to a watcher", "µs"},
-	{"a leader's proposal to one peer", "µs"},
-	{"a KiB of such proposals", "µs"},
-	{"a learner's write for its own client", "µs"},
+	{"a second of running", "per s"},
+	{"a read answered", ""},
+	{"a KiB of replies", ""},
+	{"a write applied", ""},
+	{"a KiB of writes applied", ""},
+	{"a further operation of a multi", ""},
+	{"a sync of the log", ""},
+	{"a flush to a socket or file", ""},
+	{"a session opened and closed", ""},
+	{"an event sent to a watcher", ""},
+	{"a leader's proposal to one peer", ""},
+	{"a KiB of such proposals", ""},
+	{"a learner's write for its own client", ""},
 }
 
 // A Model is what requests cost a server.
@@ -81,7 +81,7 @@ type Check struct {
 // Error is the relative error of the prediction: 0.1 is 10 % too much.
 func (c Check) Error() float64 { return c.Predicted/c.Measured - 1 }
 
-// Term returns the name, unit and cost of term i, false when there is no such term.
+// Term returns the name of term i, what its cost is per besides it ("per s" or nothing), and the cost in microseconds; ok is false when there is no such term.
 func (m *Model) Term(i int) (name, unit string, cost float64, known, ok bool) {
 	if i < 0 || i >= numTerms {
 		return "", "", 0, false, false
@@ -145,7 +145,7 @@ const (
 func rowsOf(steps []*Step) []row {
 	var rows []row
 	for _, s := range steps {
-		if s.Incomplete != "" || s.Disconnects > 0 {
+		if s.Incomplete != "" || s.Disconnects > 0 || s.Late > maxLate {
 			continue
 		}
 		for i := range s.Servers {

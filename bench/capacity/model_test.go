@@ -108,6 +108,31 @@ func TestFitUnchecked(t *testing.T) {
 	}
 }
 
+// Steps whose replies came late, or that broke off, do not count: their processor time is not that of their requests.
+func TestFitLeavesOut(t *testing.T) {
+	rows := Fit(syntheticPlan()).Rows
+	for name, spoil := range map[string]func(*Step){
+		"late":    func(s *Step) { s.Late = 0.06 },
+		"partial": func(s *Step) { s.Incomplete = "interrupted" },
+		"broken":  func(s *Step) { s.Disconnects = 1 },
+		"idle":    func(s *Step) { s.Servers[0].CPU = 0.03 },
+	} {
+		p := syntheticPlan()
+		spoil(p.Sweeps[0].Points[0].Peak)
+		if m := Fit(p); m.Rows != rows-1 {
+			t.Errorf("%s: %d rows, want %d", name, m.Rows, rows-1)
+		}
+	}
+	s := Step{Measured: load.Duration(time.Second), Rate: 1000, Servers: []ServerUse{{HasCPU: true, CPU: 0.5}}}
+	if d, ok := s.CPUPerOp(); !ok || d != 500*time.Microsecond {
+		t.Errorf("%v %v", d, ok)
+	}
+	s.Late = 0.06
+	if d, ok := s.CPUPerOp(); ok {
+		t.Errorf("%v with late replies", d)
+	}
+}
+
 func TestFitWithoutProcessorTimes(t *testing.T) {
 	p := syntheticPlan()
 	for _, s := range p.Steps() {

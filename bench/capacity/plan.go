@@ -134,6 +134,9 @@ type Step struct {
 	Errors      int64   `json:"errors"`
 	Unfinished  int64   `json:"unfinished"`
 	Disconnects int64   `json:"disconnects"`
+	// Late is the share of the replies counted that came after the measured time. Processor time is of the measured time
+	// alone, so with many of these it does not go with the count.
+	Late float64 `json:"late"`
 	// Latency is of all requests, from the intended time in an open loop.
 	Latency      load.Latency `json:"latency"`
 	ReadLatency  load.Latency `json:"read_latency"`
@@ -171,10 +174,13 @@ func (s *Step) ServerCores() (float64, bool) {
 	return sum / time.Duration(s.Measured).Seconds(), true
 }
 
+// maxLate is the share of late replies up to which processor time is set against the count of requests.
+const maxLate = 0.05
+
 // CPUPerOp is the servers' processor time per successful request; false when that is not known.
 func (s *Step) CPUPerOp() (time.Duration, bool) {
 	cores, ok := s.ServerCores()
-	if !ok || s.Rate <= 0 {
+	if !ok || s.Rate <= 0 || s.Late > maxLate {
 		return 0, false
 	}
 	return time.Duration(cores / s.Rate * 1e9), true

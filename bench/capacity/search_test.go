@@ -84,11 +84,11 @@ func TestJudgeLimit(t *testing.T) {
 			t.Errorf("%s: %q, want %s: %q", l.Kind, l.Text, kind, part)
 		}
 	}
-	check("machine", "At 2000/s 3.9 of 4 processors were busy (servers 3.2, generator 0.5, everything else 0.2)", Step{BusyCores: 3.9, GeneratorCores: 0.5, Servers: server(3.2, 0)})
+	check("machine", "At 2000/s 3.9 of 4 processors were busy (servers 3.2, generator 0.5, everything else 0.2): processor time.", Step{BusyCores: 3.9, GeneratorCores: 0.5, Servers: server(3.2, 0)})
 	check("machine", "taken by other programs", Step{BusyCores: 3.9, GeneratorCores: 0.5, Servers: server(1, 0)})
 	check("generator", "with -loops", Step{BusyCores: 2, GeneratorCores: 0.95, Servers: server(1, 0)})
 	check("disk", "(100 fsyncs/s of 9.5 ms)", Step{BusyCores: 1, Servers: server(0.2, 0.95)})
-	check("waiting", "in fsync for 40 %", Step{BusyCores: 1, Servers: server(0.2, 0.4)})
+	check("waiting", "in fsync for 40 % of the time (100 fsyncs/s of 4 ms): neither is full", Step{BusyCores: 1, Servers: server(0.2, 0.4)})
 	check("errors", "7 connections broke", Step{BusyCores: 1, Disconnects: 7, Servers: server(0.2, 0.4)})
 	check("errors", "ended early: gone", Step{Incomplete: "gone"})
 	check("unknown", "not known", Step{})

@@ -142,7 +142,7 @@ func Short(d time.Duration) string {
 	case d >= time.Microsecond:
 		return fmt.Sprintf("%.3g µs", float64(d)/1e3)
 	}
-	return d.String()
+	return fmt.Sprintf("%d ns", d)
 }
 
 // Count formats a rate or a count with three or four digits.

@@ -145,9 +145,9 @@ func (p *Plot) draw(b *strings.Builder, names []string) {
 		at := number(x.place(t.At))
 		fmt.Fprintf(b, "<path class=\"grid\" d=\"M%s %dV%d\"/>\n", at, topEdge, bottomEdge)
 		half := labelWidth(t.Label) / 2
-		if place := x.place(t.At); place+half <= free {
+		if place := min(x.place(t.At), plotWidth-half); place+half <= free {
 			free = place - half - labelGap
-			fmt.Fprintf(b, "<text class=\"tick\" x=\"%s\" y=\"%d\" text-anchor=\"middle\">%s</text>\n", at, bottomEdge+17, html.EscapeString(t.Label))
+			fmt.Fprintf(b, "<text class=\"tick\" x=\"%s\" y=\"%d\" text-anchor=\"middle\">%s</text>\n", number(place), bottomEdge+17, html.EscapeString(t.Label))
 		}
 	}
 	fmt.Fprintf(b, "<path class=\"axis\" d=\"M%d %dV%dH%d\"/>\n", leftEdge, topEdge, bottomEdge, rightEdge)

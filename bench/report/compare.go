@@ -2,6 +2,7 @@ package report
 
 import (
 	"fmt"
+	"strings"
 
 	"zabra.dev/zabra/bench/capacity"
 	"zabra.dev/zabra/bench/chart"
@@ -66,7 +67,7 @@ func compareSection(p, old *capacity.Plan) *section {
 				break
 			}
 			if _, _, oc, oldKnown, _ := old.Model.Term(i); known && oldKnown {
-				costs.add(name, fmt.Sprintf("%.3g %s", oc, unit), fmt.Sprintf("%.3g %s", c, unit), change(oc, c))
+				costs.add(name, strings.TrimSpace(usText(oc)+" "+unit), strings.TrimSpace(usText(c)+" "+unit), change(oc, c))
 			}
 		}
 		s.Folded = []table{costs}

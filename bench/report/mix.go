@@ -26,9 +26,10 @@ func overview(p *capacity.Plan) *section {
 	t := table{Head: columns("mix", "within the objective", "reads", "writes", "p50 there", "p99 there", "server CPU per request", "closed loop", "text:limit")}
 	for i := range p.Mixes {
 		m := &p.Mixes[i]
-		row := chart.Bar{Label: m.Name, Values: []float64{m.Capacity(), math.NaN()}, Text: rate(m.Capacity())}
+		row := chart.Bar{Label: m.Name, Values: []float64{m.Capacity(), math.NaN()}, Text: "none"}
 		cells := []string{m.Name, "not even " + lowest(m), "", "", "", "", "", "", m.Limit.Kind}
 		if k := m.KneeStep(); k != nil {
+			row.Text = rate(k.Offered)
 			cells = []string{m.Name, rate(k.Offered), rate(k.Reads), rate(k.Writes), short(k.Latency.P50), short(k.Latency.P99), cost(k), "", m.Limit.Kind}
 		}
 		if m.Peak != nil {

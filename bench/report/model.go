@@ -3,6 +3,7 @@ package report
 import (
 	"fmt"
 	"math"
+	"strings"
 
 	"zabra.dev/zabra/bench/capacity"
 	"zabra.dev/zabra/bench/chart"
@@ -69,7 +70,7 @@ func modelSection(p *capacity.Plan) *section {
 			costs.add(name, "did not come up")
 			continue
 		}
-		costs.add(name, fmt.Sprintf("%.3g %s", c, unit))
+		costs.add(name, strings.TrimSpace(usText(c)+" "+unit))
 	}
 	s.Tables = []table{costs}
 	if mem := m.Memory; mem != nil {

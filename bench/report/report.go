@@ -85,9 +85,16 @@ func columns(names ...string) []column {
 
 func (t *table) add(cells ...string) { t.Rows = append(t.Rows, tableRow{Cells: cells}) }
 
+// quietShare is the share of a machine's processors that other programs may use without the page telling.
+const quietShare = 0.15
+
 // Write writes the report of p, compared with old if that is not nil.
 func Write(w io.Writer, p, old *capacity.Plan) error {
 	pg := page{Title: "Capacity plan", Style: template.CSS(style), Partial: p.Partial, Notes: p.Notes}
+	if others, ok := capacity.Others(p); ok && others > quietShare*float64(p.Machine.CPUs) {
+		pg.Notes = append([]string{fmt.Sprintf("Other programs kept %.2g of the %d processors busy (median over the steps), and the disk shared with them shows in latencies too. "+
+			"On a quiet machine loads are higher and latencies lower; processor time per request holds.", others, p.Machine.CPUs)}, pg.Notes...)
+	}
 	t := &p.Target
 	servers := fmt.Sprintf("%d servers", len(t.Addrs))
 	if len(t.Addrs) == 1 {
