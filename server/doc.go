@@ -28,5 +28,7 @@
 //
 // The pieces in the order of a request's life: loop.go, handshake.go, dispatch.go, reads.go,
 // replica.go, turn.go, events.go, reply.go; beside them sessions.go, reaper.go,
-// checkpoint.go, recovery.go.
+// checkpoint.go, recovery.go. A member of an ensemble has the ensemble*.go files on top: ensemble_order.go keeps
+// answers in order, ensemble_local.go has the sessions that one server alone knows, ensemble_readonly.go the reads
+// without a leader, ensemble_space.go what becomes of a member whose disk is full.
 package server

@@ -227,12 +227,13 @@ func TestLocalSessionsExpire(t *testing.T) {
 		silent, session := newSession(t, s, 400*time.Millisecond)
 		left, leftSession := newSession(t, s, 400*time.Millisecond)
 		_ = left.Close()
-		c, err := client.Dial(testContext(t), s.Addr(0).String(), client.Options{SessionTimeout: 400 * time.Millisecond})
+		const pinging = time.Second
+		c, err := client.Dial(testContext(t), s.Addr(0).String(), client.Options{SessionTimeout: pinging})
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer c.Abandon()
-		before := c.Session().ID
+		before, began := c.Session().ID, time.Now()
 		wantHangup(t, silent)
 		waitFor(t, func() bool { return gauge(s, "local_sessions") == 1 })
 		for _, x := range []proto.ConnectResponse{session, leftSession} {
@@ -240,6 +241,7 @@ func TestLocalSessionsExpire(t *testing.T) {
 				t.Errorf("server %d took up a session that it had expired", i)
 			}
 		}
+		waitFor(t, func() bool { return time.Since(began) > 2*pinging })
 		if _, err := c.Exists(testContext(t), "/zookeeper"); err != nil || c.Session().ID != before {
 			t.Errorf("a session that pings did not live on: %v", err)
 		}
@@ -254,6 +256,32 @@ func TestLocalSessionsExpire(t *testing.T) {
 	if _, ok := e.attach(at, session); ok {
 		t.Error("a local session outlived the role of its server")
 	}
+}
+
+// A session that has become global lives as long as its server hears of it, and its ephemerals with it.
+func TestUpgradedSessionExpires(t *testing.T) {
+	e := newTestEnsembleWith(t, 3, withUpgrading)
+	follower := (e.leader() + 1) % 3
+	const timeout = 1500 * time.Millisecond
+	c, err := client.Dial(testContext(t), e.servers[follower].Addr(0).String(), client.Options{SessionTimeout: timeout})
+	if err != nil {
+		t.Fatal(err)
+	}
+	id, began := c.Session().ID, time.Now()
+	if _, err := c.Create(testContext(t), "/e", nil, openACL, client.Ephemeral); err != nil {
+		t.Fatal(err)
+	}
+	waitFor(t, func() bool { return time.Since(began) > 2*timeout })
+	other := e.dial(e.leader())
+	if _, err := other.Exists(testContext(t), "/e"); err != nil || c.Session().ID != id {
+		t.Errorf("the ephemeral of a session that pings: %v", err)
+	}
+	c.Abandon()
+	waitFor(t, func() bool {
+		_, err := other.Exists(testContext(t), "/e")
+		return errors.Is(err, proto.ErrNoNode)
+	})
+	e.wantEqual()
 }
 
 // The end of a local session is answered behind all that was asked before it, and takes no zxid.

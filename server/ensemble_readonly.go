@@ -10,7 +10,8 @@ import (
 
 // Read-only mode (readonlymode.enabled): a server that has looked for a leader for a while serves what it has to
 // clients that have said that they are content with that. It has sessions of its own for them and takes no writes,
-// and it closes their connections when a leader is found, so that they look for a server that does.
+// and it closes their connections when a leader is found, so that they look for a server that does. Unlike in Java
+// that does not depend on localSessionsEnabled, without which a Java server cannot be read from in this mode.
 // Source: client protocol, section 11.5; quorum protocol, section 3.6.
 
 // readOnlyGraceMin is the least time of looking for a leader before a server serves read-only.
