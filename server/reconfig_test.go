@@ -24,7 +24,19 @@ import (
 // A reconfigRig is an ensemble of servers that are started from files, with the network between them in memory.
 type reconfigRig struct {
 	testEnsemble
-	ports []int // client ports
+	ports []int    // client ports
+	peers [][2]int // quorum and election ports
+	tcp   bool     // the network between the servers is that of the machine
+}
+
+// freshPort gives a free port that no server has.
+func (e *reconfigRig) freshPort() int {
+	for {
+		p := freePort(e.t)
+		if !slices.Contains(e.ports, p) && !slices.ContainsFunc(e.peers, func(q [2]int) bool { return q[0] == p || q[1] == p }) {
+			return p
+		}
+	}
 }
 
 // freePort gives a free port below the range of outgoing connections.
@@ -43,22 +55,25 @@ func freePort(t testing.TB) int {
 
 // line is the value of the server line of server i, counted from 0, in a role.
 func (e *reconfigRig) line(i int, role string) string {
-	return fmt.Sprintf("127.0.0.1:%d:%d:%s;127.0.0.1:%d", 2888+i, 3888+i, role, e.ports[i])
+	return fmt.Sprintf("127.0.0.1:%d:%d:%s;127.0.0.1:%d", e.peers[i][0], e.peers[i][1], role, e.ports[i])
 }
 
 func (e *reconfigRig) cfgPath(i int) string { return filepath.Join(e.dirs[i], "zoo.cfg") }
 
 // newReconfigRig lays out n servers, the first voters of which are started with a static member list. The others
-// are joiners, whose list has them as observers beside the voters.
+// are joiners, whose list has them as observers beside the voters. lines go into each zoo.cfg; a first one of "tcp" has the
+// servers speak to each other over the machine's network.
 func newReconfigRig(t *testing.T, n, voters int, lines ...string) *reconfigRig {
 	t.Helper()
 	e := &reconfigRig{testEnsemble: testEnsemble{t: t, net: newMemNet(), servers: make([]*Server, n)}}
+	if len(lines) > 0 && lines[0] == "tcp" {
+		e.tcp, lines = true, lines[1:]
+	}
 	for range n {
-		p := freePort(t)
-		for slices.Contains(e.ports, p) {
-			p = freePort(t)
-		}
-		e.ports = append(e.ports, p)
+		e.ports = append(e.ports, e.freshPort())
+		first := e.freshPort()
+		e.peers = append(e.peers, [2]int{first, 0})
+		e.peers[len(e.peers)-1][1] = e.freshPort()
 		e.dirs = append(e.dirs, t.TempDir())
 	}
 	for i := range n {
@@ -115,7 +130,9 @@ func (e *reconfigRig) start(i int) {
 		e.t.Fatal(err)
 	}
 	o.NumLoops = 2
-	o.Ensemble.Network = e.net.of(int64(i + 1))
+	if !e.tcp {
+		o.Ensemble.Network = e.net.of(int64(i + 1))
+	}
 	var out io.Writer = io.Discard
 	if testing.Verbose() {
 		out = e.t.Output()
@@ -313,6 +330,80 @@ func TestReconfigLeaderHandsOver(t *testing.T) {
 	}
 	e.leader()
 	e.awaitConfig(text, 0, 1, 2)
+}
+
+// An ensemble of one grows to three, loses the server that it began with, and shrinks to one again.
+func TestReconfigFromOne(t *testing.T) {
+	e := newReconfigRig(t, 3, 1, "standaloneEnabled=false")
+	if e.leader() != 0 {
+		t.Fatal("no leader")
+	}
+	mustCreate(t, e.dial(0), "/alone", "x")
+	for i := 1; i < 3; i++ {
+		e.start(i)
+		waitFor(t, func() bool { return e.servers[i].Mode() == "follower" })
+		text := e.reconfig(i, client.Reconfig{Joining: fmt.Sprintf("server.%d=%s", i+1, e.line(i, "participant")), FromVersion: -1})
+		for j := range i + 1 {
+			e.awaitConfig(text, j)
+		}
+	}
+	text := e.reconfig(1, client.Reconfig{Leaving: "1", FromVersion: -1})
+	e.awaitConfig(text, 0, 1, 2)
+	e.leader()
+	e.stop(0)
+	mustCreate(t, e.dial(1), "/two", "x")
+	text = e.reconfig(2, client.Reconfig{Leaving: "2", FromVersion: -1})
+	e.awaitConfig(text, 1, 2)
+	if e.leader() != 2 {
+		t.Fatal("server 3 does not lead")
+	}
+	mustCreate(t, e.dial(1), "/one-voter", "x")
+	e.stop(1)
+	c := e.dial(2)
+	for _, path := range []string{"/alone", "/two", "/one-voter"} {
+		if _, err := c.Exists(testContext(t), path); err != nil {
+			t.Errorf("%s: %v", path, err)
+		}
+	}
+}
+
+// A server that was down while it was made an observer learns of it from the others.
+func TestReconfigWhileDown(t *testing.T) {
+	e := newReconfigRig(t, 3, 3)
+	l := e.leader()
+	f := (l + 1) % 3
+	e.stop(f)
+	text := e.reconfig(l, client.Reconfig{Joining: fmt.Sprintf("server.%d=%s", f+1, e.line(f, "observer")), FromVersion: -1})
+	e.start(f)
+	waitFor(t, func() bool { return e.servers[f].Mode() == "observer" })
+	e.awaitConfig(text, 0, 1, 2)
+	e.wantFiles(f, text)
+	mustCreate(t, e.dial(f), "/x", "x")
+}
+
+// Servers move to other quorum and election ports, the leader last, and find each other there when leaders fall.
+func TestReconfigPeerPorts(t *testing.T) {
+	e := newReconfigRig(t, 3, 3, "tcp")
+	l := e.leader()
+	mustCreate(t, e.dial(l), "/n", "x")
+	for k := range 3 {
+		i := (l + 1 + k) % 3
+		e.peers[i] = [2]int{e.freshPort(), e.peers[i][1]}
+		e.peers[i][1] = e.freshPort()
+		text := e.reconfig(e.leader(), client.Reconfig{Joining: fmt.Sprintf("server.%d=%s", i+1, e.line(i, "participant")), FromVersion: -1})
+		e.awaitConfig(text, 0, 1, 2)
+	}
+	if e.leader() == l {
+		t.Fatal("the leader still leads, though its quorum port has moved")
+	}
+	for i := range e.servers {
+		e.stop(i)
+		e.leader()
+		mustCreate(t, e.dial((i+1)%3), fmt.Sprintf("/without-%d", i), "x")
+		e.start(i)
+		e.leader()
+	}
+	e.wantEqual()
 }
 
 // A whole new list is taken, with weights too; from then on incremental changes are refused.

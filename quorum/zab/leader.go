@@ -221,6 +221,10 @@ func (l *Leader) Step(now time.Duration, in Input, out *Outputs) {
 		})
 	case InLinkClosed:
 		l.drop(in.Link)
+		if l.muted && !l.master && len(l.peers) == 0 {
+			// All have heard of the other leader, and gone there.
+			l.giveUp(out, fmt.Errorf("%w: %d has to lead", ErrReconfigured, l.heir))
+		}
 	case InPacket:
 		if p := l.peerAt(in.Link); p != nil {
 			l.packet(p, &in.Packet, out)

@@ -136,6 +136,15 @@ func TestLeaderReconfig(t *testing.T) {
 		expect(t, r.ack(3, zx(2, 0)), "commit 100000003", "activate config 100000003 leader 3",
 			"2<UPTODATE -1", "3<UPTODATE -1", "give up: reconfigured")
 	})
+	t.Run("the leader leaves, and goes when its followers have gone", func(t *testing.T) {
+		r := begin(t)
+		r.propose(1, members(0, ids(2, 3), nil))
+		r.durable(zx(2, 1))
+		r.ack(2, zx(2, 1))
+		r.ack(3, zx(2, 1))
+		expect(t, r.step(Input{Kind: InLinkClosed, Link: 3}))
+		expect(t, r.step(Input{Kind: InLinkClosed, Link: 2}), "give up: reconfigured, leader 3")
+	})
 	t.Run("a dead leader's reconfig is completed", func(t *testing.T) {
 		// 1:3 was a reconfig to 1, 4, 5 of which only this server knows that it was proposed.
 		old, next := members(zx(1, 0), ids(1, 2, 3), nil), members(zx(1, 3), ids(1, 4, 5), nil)
