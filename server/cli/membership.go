@@ -1,7 +1,9 @@
 package cli
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"strconv"
 	"strings"
@@ -86,6 +88,10 @@ func (s *shell) reconfig(p *parsed) error {
 	r.Members = strings.ToLower(p.values["members"])
 	if name, ok := p.values["file"]; ok {
 		members, err := readMembers(name)
+		if errors.Is(err, fs.ErrNotExist) {
+			// Java puts its two messages together without anything between them.
+			return failure("Error processing %s%s (No such file or directory)", name, name)
+		}
 		if err != nil {
 			return failure("Error processing %s: %v", name, err)
 		}
