@@ -29,9 +29,7 @@ type ensemble struct {
 	// way: config.Version <= lastSeen.Version.
 	config, lastSeen *quorum.Config
 	// prepared is the config of a reconfig that is prepared and not proposed yet; nil without one.
-	prepared *quorum.Config
-	// successor is who leads once this leader has given up, NoServer unless a reconfig said so.
-	successor  quorum.ServerID
+	prepared   *quorum.Config
 	clientAddr quorum.Addr // of the client port, as the member list has it; zero while it has none
 	epochs     *epochStore
 
@@ -128,7 +126,7 @@ func (e *ensemble) now() time.Duration { return time.Duration(e.r.srv.nowNs()) }
 
 func newEnsemble(r *replica, opts EnsembleOptions) (*ensemble, error) {
 	e := &ensemble{
-		r: r, opts: opts, config: opts.Config, lastSeen: opts.Config, successor: quorum.NoServer, links: map[zab.LinkID]*peerLink{}, figures: newEnsembleFigures(r.srv.figures),
+		r: r, opts: opts, config: opts.Config, lastSeen: opts.Config, links: map[zab.LinkID]*peerLink{}, figures: newEnsembleFigures(r.srv.figures),
 		moves: map[proto.SessionID][]move{}, syncs: map[uint64]request{},
 	}
 	e.history.e = e

@@ -237,10 +237,7 @@ func (e *ensemble) serve(epoch quorum.Epoch) {
 // next, if it is not NoServer.
 func (e *ensemble) giveUp(reason error, needSnap bool, next quorum.ServerID) {
 	r, s := e.r, e.r.srv
-	if e.leader != nil {
-		next = e.successor
-	}
-	e.successor, e.prepared = quorum.NoServer, nil
+	e.prepared = nil
 	if errors.Is(reason, zab.ErrResigned) || next != quorum.NoServer {
 		s.log.Info("shutdown", "err", reason)
 	} else {
@@ -251,6 +248,9 @@ func (e *ensemble) giveUp(reason error, needSnap bool, next quorum.ServerID) {
 	// A history that must not be offered is no better for the want of space.
 	e.needSnap = needSnap || e.offersNone && isNoSpace(reason)
 	e.life++
+	for _, l := range e.links {
+		l.flush() // what the machine has said before it gave up: a leader that hands over tells to whom
+	}
 	e.closeLinks()
 	e.leader, e.learner = nil, nil
 	r.app.flush() // what was prepared in this turn is history, too

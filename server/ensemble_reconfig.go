@@ -58,13 +58,12 @@ func (e *ensemble) saveConfig(c *quorum.Config) {
 	}
 }
 
-// activateConfig makes c, which is committed, the config in force. Who leads from now on is the designated leader; a
-// learner's machine gives up by itself when that is not its leader.
+// activateConfig makes c, which is committed, the config in force. Who leads from now on is the designated leader: the
+// machines give up by themselves when that is another one.
 func (e *ensemble) activateConfig(c *quorum.Config, designated quorum.ServerID) {
 	e.commitConfig(c)
 	if e.leader != nil && designated != e.opts.Self {
 		e.r.srv.log.Info(fmt.Sprintf("This leader is not the designated leader, which is server %d: it commits nothing any more", designated))
-		e.successor = designated
 	}
 }
 
