@@ -40,7 +40,11 @@ func TestMain(m *testing.M) {
 const commandTimeout = 30 * time.Second
 
 func command(t *testing.T, dir string, args ...string) *exec.Cmd {
-	ctx, cancel := context.WithTimeout(context.Background(), commandTimeout)
+	return commandWithin(t, commandTimeout, dir, args...)
+}
+
+func commandWithin(t *testing.T, timeout time.Duration, dir string, args ...string) *exec.Cmd {
+	ctx, cancel := context.WithTimeout(context.Background(), timeout)
 	t.Cleanup(cancel)
 	cmd := exec.CommandContext(ctx, os.Args[0], args...)
 	cmd.Env = append(os.Environ(), asZabra+"=1")

@@ -11,12 +11,15 @@ import (
 
 // The measurements of failing leaders and of joining servers on ensembles of this binary.
 func TestTrials(t *testing.T) {
+	if testing.Short() {
+		t.Skip("measures for seconds")
+	}
 	dir := t.TempDir()
 	measure := func(v any, args ...string) {
 		t.Helper()
-		out, errOut, code := zabra(t, dir, append([]string{"bench"}, append(args, "-json", "result")...)...)
-		if code != 0 {
-			t.Fatalf("exit %d\n%s\n%s", code, out, errOut)
+		cmd := commandWithin(t, 10*commandTimeout, dir, append([]string{"bench"}, append(args, "-json", "result")...)...)
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Fatalf("%v\n%s", err, out)
 		}
 		text, err := os.ReadFile(filepath.Join(dir, "result"))
 		if err == nil {
