@@ -177,16 +177,19 @@ func (e *ensemble) start() error {
 	return nil
 }
 
-// stop ends ports and links. The replica goroutine has ended before. The election port goes first: the others look for
-// another leader when the links end, and do not wait for the vote of a server whose port refuses them.
+// stop ends links and ports. The replica goroutine has ended before, so nobody is served until the others have another
+// leader. The election port goes first: they look for one when the links end, and do not wait for the vote of a server
+// whose port refuses them.
 func (e *ensemble) stop() error {
-	var err error
 	if e.port != nil {
-		err = e.port.Close()
+		e.port.Shut()
 	}
 	e.closeLinks()
 	e.dropReceived()
-	return err
+	if e.port == nil {
+		return nil
+	}
+	return e.port.Close()
 }
 
 // look begins an election.

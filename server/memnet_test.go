@@ -112,12 +112,16 @@ func (p *memPort) Send(to quorum.ServerID, vote *quorum.Notification) {
 // Reconfigure has nothing to do: servers are found by their ids.
 func (p *memPort) Reconfigure(_, _ *quorum.Config, _ bool) {}
 
-func (p *memPort) Close() error {
+func (p *memPort) Shut() {
 	p.of.net.mu.Lock()
+	defer p.of.net.mu.Unlock()
 	if p.of.net.ports[p.of.self] == p {
 		delete(p.of.net.ports, p.of.self)
 	}
-	p.of.net.mu.Unlock()
+}
+
+func (p *memPort) Close() error {
+	p.Shut()
 	close(p.quit)
 	<-p.done
 	return nil

@@ -34,6 +34,8 @@ type electionPort interface {
 	// Reconfigure replaces the configs. With restart all connections are closed and made anew, and the port moves if
 	// this server's addresses have changed.
 	Reconfigure(committed, lastSeen *quorum.Config, restart bool)
+	// Shut ends all connections at once and takes no more; Close waits for what it has begun, too.
+	Shut()
 	Close() error
 }
 

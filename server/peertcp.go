@@ -126,6 +126,8 @@ func (p *tcpElection) Reconfigure(committed, lastSeen *quorum.Config, restart bo
 	p.mu.Unlock()
 }
 
+func (p *tcpElection) Shut() { p.manager().Shut() }
+
 func (p *tcpElection) Close() error {
 	p.manager().Close()
 	close(p.quit)

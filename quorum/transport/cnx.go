@@ -195,9 +195,10 @@ func (m *CnxManager) Reset() {
 	m.mu.events = m.mu.events[:0]
 }
 
-// Close ends all connections and goroutines.
-func (m *CnxManager) Close() {
+// Shut ends all connections and takes no more. It does not wait for anything; only Close is of use afterwards.
+func (m *CnxManager) Shut() {
 	m.mu.Lock()
+	defer m.mu.Unlock()
 	m.mu.closed = true
 	m.mu.cancel()
 	m.cancel()
@@ -212,7 +213,11 @@ func (m *CnxManager) Close() {
 			p.cnx.close()
 		}
 	}
-	m.mu.Unlock()
+}
+
+// Close ends all connections and goroutines.
+func (m *CnxManager) Close() {
+	m.Shut()
 	m.wg.Wait()
 }
 
