@@ -57,6 +57,7 @@ type Plot struct {
 	About  string // one sentence below the title; may be empty
 	X, Y   Axis
 	Series []Series
+	Legend bool // show the names also of one series alone
 	// Horizontal are at values of Y, Vertical at values of X. Diagonal draws x = y, if both axes are logarithmic or neither is.
 	Horizontal, Vertical []Mark
 	Diagonal             bool
@@ -85,7 +86,7 @@ func begin(b *strings.Builder, id, title, about string) *strings.Builder {
 }
 
 func (p *Plot) legend(b *strings.Builder) {
-	if len(p.Series) < 2 {
+	if len(p.Series) < 2 && !p.Legend {
 		return
 	}
 	b.WriteString("<ul class=\"legend\">")

@@ -2,6 +2,7 @@ package report
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"zabra.dev/zabra/bench/capacity"
@@ -43,8 +44,8 @@ func compareSection(p, old *capacity.Plan) *section {
 				}
 			}
 		}
-		t.add(m.Name, rate(o.Capacity()), rate(m.Capacity()), change(o.Capacity(), m.Capacity()), rate(peaks[0]), rate(peaks[1]), change(peaks[0], peaks[1]),
-			usText(costs[0]), usText(costs[1]), change(costs[0], costs[1]))
+		t.add(m.Name, orNone(o.Capacity(), rate), orNone(m.Capacity(), rate), change(o.Capacity(), m.Capacity()), orNone(peaks[0], rate), orNone(peaks[1], rate), change(peaks[0], peaks[1]),
+			orNone(costs[0], usText), orNone(costs[1], usText), change(costs[0], costs[1]))
 		s.Plots = append(s.Plots, drawn(overlay(m, o, fmt.Sprintf("compare%d", i+1))))
 	}
 	if len(t.Rows) == 0 {
@@ -82,6 +83,14 @@ func orUnknown(version string) string {
 	return version
 }
 
+// orNone formats a figure that is 0 when there is none.
+func orNone(v float64, format func(float64) string) string {
+	if v == 0 {
+		return "none"
+	}
+	return format(v)
+}
+
 func change(old, now float64) string {
 	if old == 0 || now == 0 {
 		return ""
@@ -102,7 +111,13 @@ func overlay(m, old *capacity.Mix, id string) *chart.Plot {
 }
 
 func overlaySweep(sw, old *capacity.Sweep) *chart.Plot {
-	c := &chart.Plot{ID: "compare-" + sw.Name, Title: sweepTitles[sw.Name] + ": closed loop then and now", X: sweepAxis(sw), Y: chart.Axis{Label: "requests per second", Format: chart.SI, Zero: true}}
+	both := *sw // its points and those that only the earlier plan has
+	for _, pt := range old.Points {
+		if !slices.ContainsFunc(sw.Points, func(o capacity.SweepPoint) bool { return o.Value == pt.Value }) {
+			both.Points = append(slices.Clip(both.Points), pt)
+		}
+	}
+	c := &chart.Plot{ID: "compare-" + sw.Name, Title: sweepTitles[sw.Name] + ": closed loop then and now", X: sweepAxis(&both), Y: chart.Axis{Label: "requests per second", Format: chart.SI, Zero: true}}
 	for i, x := range []*capacity.Sweep{old, sw} {
 		line := chart.Series{Name: []string{"then", "now"}[i], Class: []int{5, 0}[i], Dashed: i == 0}
 		for _, pt := range x.Points {

@@ -156,7 +156,7 @@ func latencyPlot(p *capacity.Plan, m *capacity.Mix, id string) *chart.Plot {
 
 // curvePlot shows the latency at all percentiles, for the lowest load, the knee and the first load beyond it.
 func curvePlot(m *capacity.Mix, id string) *chart.Plot {
-	c := &chart.Plot{ID: id + "-percentiles", Title: "Percentiles", About: "How many requests were as fast.", Y: latencyAxis(), X: chart.Axis{Label: "percentile of requests"}}
+	c := &chart.Plot{ID: id + "-percentiles", Title: "Percentiles", About: "How many requests were as fast.", Legend: true, Y: latencyAxis(), X: chart.Axis{Label: "percentile of requests"}}
 	for _, q := range []float64{0, 50, 90, 99, 99.9, 99.99} {
 		c.X.Ticks = append(c.X.Ticks, chart.Tick{At: nines(q), Label: exact(q)})
 	}
