@@ -179,7 +179,7 @@ func (s *Server) listen() error {
 	s.serving.Store(s.replica.ens == nil)
 	np, err := netpoll.Start(opts, s)
 	if err != nil {
-		return err
+		return explainListen(err)
 	}
 	s.np = np
 	for i := range s.opts.Listen {

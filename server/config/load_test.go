@@ -355,6 +355,28 @@ func TestLoad(t *testing.T) {
 	}
 }
 
+// TestMixUps: what is most likely a slip of the pen is told.
+func TestMixUps(t *testing.T) {
+	f := func(lines string, want ...string) {
+		t.Helper()
+		dir := layout(t, map[string]string{"data/myid": "1"})
+		path := filepath.Join(dir, "zoo.cfg")
+		text := "tickTime=2000\ninitLimit=5\nsyncLimit=2\nclientPort=2181\ndataDir=" + dir + "/data\n" + lines
+		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		_, warnings, err := Load(path, nil)
+		if err != nil || !slices.Equal(messages(warnings), want) {
+			t.Errorf("%q: %q, %v; want %q", lines, messages(warnings), err, want)
+		}
+	}
+	f("server.1=a:1:2\nserver.2=b:1:2\nserver.3=c:1:2\n")
+	f("server.1=a:1:2\nserver.2=b:1:2\nserver.2=c:1:2\nserver.3=d:1:2\n",
+		"server.2 stands in line 7 and in line 8, and only the last one counts. Give each server its own number.")
+	f("server.1=a:1:2\nserver.2=a:3:4\nserver.3=a:5:3\n",
+		"server.2 and server.3 have the same address a:3, so only one of them can run. Give each its own ports.")
+}
+
 func TestLoadErrors(t *testing.T) {
 	dir := t.TempDir()
 	missing := filepath.Join(dir, "zoo.cfg")

@@ -51,6 +51,7 @@ func (b *builder) membership(p *Properties) *Error {
 			return at(err, b.src.Path)
 		}
 	}
+	b.warnOfMixUps(p)
 	if err := b.checkQuorumSecurity(); err != nil {
 		return err
 	}
@@ -77,6 +78,32 @@ func (b *builder) membership(p *Properties) *Error {
 		b.readNext(b.src.Path + NextSuffix)
 	}
 	return nil
+}
+
+// warnOfMixUps tells of what Java takes without a word and nobody means: a server line that a later one of the same
+// id replaces, and an address that two servers have.
+func (b *builder) warnOfMixUps(p *Properties) {
+	lines := map[string]int{}
+	for _, kv := range p.All() {
+		if !strings.HasPrefix(kv.Key, "server.") {
+			continue
+		}
+		if first, ok := lines[kv.Key]; ok {
+			b.warn(slog.LevelWarn, kv.Key, fmt.Sprintf("%s stands in line %d and in line %d, and only the last one counts. Give each server its own number.", kv.Key, first, kv.Line))
+		}
+		lines[kv.Key] = kv.Line
+	}
+	owners := map[Endpoint]int64{}
+	for _, m := range b.cfg.Ensemble.Quorum.Members {
+		for _, a := range m.Addresses {
+			for _, at := range []Endpoint{{a.Host, a.QuorumPort}, {a.Host, a.ElectionPort}} {
+				if other, ok := owners[at]; ok && other != m.ID {
+					b.warn(slog.LevelWarn, fmt.Sprintf("server.%d", m.ID), fmt.Sprintf("server.%d and server.%d have the same address %s, so only one of them can run. Give each its own ports.", other, m.ID, at))
+				}
+				owners[at] = m.ID
+			}
+		}
+	}
 }
 
 func (b *builder) addWarning(w Warning) { b.warnings = append(b.warnings, w) }
