@@ -44,7 +44,7 @@ fuzz: ## run each fuzz target for FUZZTIME
 bench: ## the microbenchmarks of all packages
 	$(GO) test -run '^$$' -bench . -benchmem ./...
 
-compare: build ## the same loads on Debian's Java server and on Zabra in turn; prints the ratios
+compare: build ## the same loads on Debian's Java ensemble and on Zabra's in turn, then on one server each; prints the ratios
 	$(BIN)/zabra bench compare
 
 SEEDS ?= 2000

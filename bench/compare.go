@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -22,9 +23,9 @@ const startTimeout = 3 * time.Minute
 // compareOptions are the flags of zabra bench compare.
 type compareOptions struct {
 	zabra, javaClassPath, javaFlags string
-	servers                         int // per ensemble
+	servers                         string // counts, as in sizes
 	rounds                          int
-	duration, warmup                time.Duration
+	duration, warmup, compile       time.Duration
 	sessions, outstanding, loops    int
 	payload                         string
 	znodes                          int
@@ -35,6 +36,7 @@ type compareOptions struct {
 // A comparison measures contenders in turn, round by round, so that what else happens on the machine meets all of them.
 type comparison struct {
 	opts    compareOptions
+	sizes   []int // servers in each ensemble, one size after the other; groups but for loads are of the first
 	payload load.Sizes
 	want    map[string]bool // groups of figures
 	dir     string
@@ -60,10 +62,11 @@ func runCompare(ctx context.Context, args []string, stdout, stderr io.Writer) er
 	fs.StringVar(&o.zabra, "zabra", "", "`BINARY` of Zabra (default: this one)")
 	fs.StringVar(&o.javaClassPath, "java-classpath", "", "class `PATH` of the Java server (default: Debian's package zookeeper)")
 	fs.StringVar(&o.javaFlags, "java-flags", "-Xmx1000m", "`FLAGS` of the virtual machine; upstream's zkServer.sh gives -Xmx1000m")
-	fs.IntVar(&o.servers, "servers", 1, "`COUNT` of servers in each ensemble; 1: standalone")
+	fs.StringVar(&o.servers, "servers", "3,1", "`COUNTS` of servers in each ensemble, one after the other; 1: standalone. Groups but for throughput and latency are taken of the first")
 	fs.IntVar(&o.rounds, "rounds", 3, "`COUNT` of rounds; figures are medians")
 	fs.DurationVar(&o.duration, "duration", 5*time.Second, "time of each measurement")
 	fs.DurationVar(&o.warmup, "warmup", 2*time.Second, "time before each")
+	fs.DurationVar(&o.compile, "compile", 10*time.Second, "time of each load before the first round, in which Java's compiler compiles")
 	fs.IntVar(&o.sessions, "sessions", 48, "`COUNT` of sessions")
 	fs.IntVar(&o.outstanding, "outstanding", 16, "`COUNT` of requests that each session has under way")
 	fs.IntVar(&o.loops, "loops", 1, "`COUNT` of event loops of the generator")
@@ -108,8 +111,15 @@ func newComparison(o compareOptions, log io.Writer) (*comparison, error) {
 		}
 		c.want[g] = true
 	}
-	if o.rounds < 1 || o.servers < 1 || o.duration <= 0 || o.znodes < 1 {
-		return nil, fmt.Errorf("%w: rounds, servers, duration and znodes must be above 0", errUsage)
+	if o.rounds < 1 || o.duration <= 0 || o.znodes < 1 {
+		return nil, fmt.Errorf("%w: rounds, duration and znodes must be above 0", errUsage)
+	}
+	for _, n := range strings.Split(o.servers, ",") {
+		size, err := strconv.Atoi(n)
+		if err != nil || size < 1 || size > 9 {
+			return nil, fmt.Errorf("%w: -servers: %q is no count of servers from 1 to 9", errUsage, n)
+		}
+		c.sizes = append(c.sizes, size)
 	}
 	if o.zabra == "" {
 		if o.zabra, err = os.Executable(); err != nil {
@@ -121,33 +131,38 @@ func newComparison(o compareOptions, log io.Writer) (*comparison, error) {
 	if c.kinds[java], err = rig.Java(o.javaClassPath, strings.Fields(o.javaFlags)); err != nil {
 		return nil, err
 	}
-	c.report.JavaFlags, c.report.ServersEach = o.javaFlags, o.servers
+	c.report.JavaFlags, c.report.ServersEach = o.javaFlags, c.sizes
 	return c, nil
 }
 
 func (c *comparison) run(ctx context.Context) error {
-	if c.want["throughput"] || c.want["latency"] {
-		if err := c.runLoads(ctx); err != nil {
-			return err
+	for i, size := range c.sizes {
+		c.report.size = size
+		if c.want["throughput"] || c.want["latency"] {
+			if err := c.runLoads(ctx, size); err != nil {
+				return err
+			}
 		}
-	}
-	if c.want["memory"] || c.want["restart"] || c.want["snapshot"] {
-		return c.runZnodes(ctx)
+		if i == 0 && (c.want["memory"] || c.want["restart"] || c.want["snapshot"]) {
+			if err := c.runZnodes(ctx, size); err != nil {
+				return err
+			}
+		}
 	}
 	return nil
 }
 
-// start starts one ensemble of each of the names. The returned function ends them.
-func (c *comparison) start(group string, names []string, settings map[string]string) (map[string]*rig.Ensemble, func(), error) {
+// start starts one ensemble of each of the names, of size servers but for the ceiling. The returned function ends them.
+func (c *comparison) start(group string, size int, names []string, settings map[string]string) (map[string]*rig.Ensemble, func(), error) {
 	all := map[string]*rig.Ensemble{}
 	closeAll := func() {
 		for _, e := range all {
 			_ = e.Close() // the servers have ended, nothing is lost
 		}
 	}
-	dir := c.dir + "/" + group
+	dir := fmt.Sprintf("%s/%s-%d", c.dir, group, size)
 	for _, name := range names {
-		n := c.opts.servers
+		n := size
 		if name == ceiling {
 			n = 1
 		}
@@ -189,7 +204,7 @@ func (c *comparison) measure(ctx context.Context, name, what string, round int, 
 		return nil, fmt.Errorf("%s: %s: %w", name, what, err)
 	}
 	r := &Report{Result: *res, Servers: m.usage(), Machine: machine()}
-	c.report.Runs = append(c.report.Runs, Run{Contender: name, What: what, Round: round, Report: *r})
+	c.report.Runs = append(c.report.Runs, Run{Contender: name, Ensemble: c.report.size, What: what, Round: round, Report: *r})
 	fmt.Fprintf(c.log, "round %d %-18s %-8s %8s/s  p50 %-7s p99 %-7s p99.9 %-7s server CPU %s per request, load average %s\n", round, what, name,
 		count(r.Total.PerSecond), short(r.Total.Latency.P50), short(r.Total.Latency.P99), short(r.Total.Latency.P999),
 		short(load.Duration(r.cpuPerOp())), r.Machine.LoadAverage)
@@ -200,9 +215,9 @@ func (c *comparison) measure(ctx context.Context, name, what string, round int, 
 }
 
 // runLoads measures peaks in closed loops, and latencies at half of Java's peak in open ones.
-func (c *comparison) runLoads(ctx context.Context) error {
+func (c *comparison) runLoads(ctx context.Context, size int) error {
 	names := []string{java, zabra, ceiling}
-	all, closeAll, err := c.start("loads", names, nil)
+	all, closeAll, err := c.start("loads", size, names, nil)
 	if err != nil {
 		return err
 	}
@@ -213,6 +228,19 @@ func (c *comparison) runLoads(ctx context.Context) error {
 		}
 	}
 	loads := []struct{ what, mix string }{{"writes", "set"}, {"reads", "get"}}
+	// Java's figures keep getting better for so long; both get the same.
+	for _, l := range loads {
+		for _, name := range []string{java, zabra} {
+			cfg := c.config(all[name], l.mix)
+			cfg.Warmup, cfg.Duration = 0, c.opts.compile
+			if c.opts.compile <= 0 {
+				continue
+			}
+			if _, err := load.Run(ctx, cfg); err != nil {
+				return fmt.Errorf("%s: before the first round: %w", name, err)
+			}
+		}
+	}
 	got := map[string]map[string][]*Report{"writes": {}, "reads": {}}
 	for round := 1; round <= c.opts.rounds; round++ {
 		for _, l := range loads {
@@ -257,10 +285,10 @@ func (c *comparison) runLoads(ctx context.Context) error {
 }
 
 // runZnodes measures with many znodes: memory, restarts, snapshots.
-func (c *comparison) runZnodes(ctx context.Context) error {
+func (c *comparison) runZnodes(ctx context.Context, size int) error {
 	const never = "1000000000"
 	names := []string{java, zabra}
-	all, closeAll, err := c.start("znodes", names, map[string]string{"snapCount": never})
+	all, closeAll, err := c.start("znodes", size, names, map[string]string{"snapCount": never})
 	if err != nil {
 		return err
 	}

@@ -37,8 +37,8 @@ func TestCompare(t *testing.T) {
 	t.Setenv(helperEnv, "1")
 	path := filepath.Join(t.TempDir(), "result")
 	c := &comparison{
-		opts: compareOptions{servers: 1, rounds: 2, duration: 50 * time.Millisecond, sessions: 2, outstanding: 4, loops: 1, znodes: 1000},
-		dir:  t.TempDir(), log: io.Discard, want: map[string]bool{}, kinds: map[string]rig.Kind{},
+		opts:  compareOptions{rounds: 2, compile: 20 * time.Millisecond, duration: 50 * time.Millisecond, sessions: 2, outstanding: 4, loops: 1, znodes: 1000},
+		sizes: []int{1, 2}, dir: t.TempDir(), log: io.Discard, want: map[string]bool{}, kinds: map[string]rig.Kind{},
 	}
 	for _, g := range figureGroups {
 		c.want[g] = true
@@ -53,6 +53,8 @@ func TestCompare(t *testing.T) {
 		"share of the ceiling, reads", "p99 of writes at half of Java's peak", "resident memory after creating, 1000 znodes", "kill -9 to serving, 1000 znodes",
 		"resident memory after a restart, 1000 znodes",
 		"p99.9 of writes with snapshots / without, java", "p99.9 of writes with snapshots / without, zabra", "p99.9 of writes with snapshots"}
+	ofFirst := len(want)
+	want = append(want, want[:7]...) // the loads, of the second size
 	if len(c.report.Figures) != len(want) {
 		t.Fatalf("%d figures, want %d", len(c.report.Figures), len(want))
 	}
@@ -60,12 +62,15 @@ func TestCompare(t *testing.T) {
 		if !strings.HasPrefix(f.Name, want[i]) {
 			t.Errorf("figure %d is %q, want %q", i, f.Name, want[i])
 		}
+		if size := 1 + i/ofFirst; f.Servers != size {
+			t.Errorf("figure %d is of %d servers, want %d", i, f.Servers, size)
+		}
 	}
 	if f := c.report.Figures[0]; f.Java <= 0 || f.Zabra <= 0 || f.Ratio <= 0 {
 		t.Errorf("%+v", f)
 	}
-	// 2 rounds of 2 loads of 3 contenders, of 1 open loop of 2, of 2 snapshot settings of 2.
-	if len(c.report.Runs) != 2*(2*3+2+2*2) {
+	// 2 rounds of 2 loads of 3 contenders and of 1 open loop of 2, both of 2 sizes, and of 2 snapshot settings of 2.
+	if len(c.report.Runs) != 2*(2*(2*3+2)+2*2) {
 		t.Errorf("%d runs", len(c.report.Runs))
 	}
 	var b strings.Builder

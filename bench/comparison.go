@@ -19,14 +19,17 @@ type Comparison struct {
 	// and processor time per request much less.
 	LoadBefore  string   `json:"load_before"`
 	JavaFlags   string   `json:"java_flags"`
-	ServersEach int      `json:"servers_each"`
+	ServersEach []int    `json:"servers_each"`
 	Figures     []Figure `json:"figures"`
 	Runs        []Run    `json:"runs"`
+
+	size int // of the ensembles being measured
 }
 
 // A Run is one measurement of a comparison.
 type Run struct {
 	Contender string `json:"contender"`
+	Ensemble  int    `json:"ensemble"` // its servers
 	What      string `json:"what"`
 	Round     int    `json:"round"`
 	Report
@@ -36,13 +39,14 @@ type Run struct {
 // is the median of the rounds' ratios, by which factor Zabra is better; 0 when there is none. Must and Hoped are the
 // ratios that Zabra sets itself, 0 for none.
 type Figure struct {
-	Name  string  `json:"name"`
-	Unit  string  `json:"unit"`
-	Java  float64 `json:"java"`
-	Zabra float64 `json:"zabra"`
-	Ratio float64 `json:"ratio"`
-	Must  float64 `json:"must"`
-	Hoped float64 `json:"hoped"`
+	Servers int     `json:"servers"` // of each side
+	Name    string  `json:"name"`
+	Unit    string  `json:"unit"`
+	Java    float64 `json:"java"`
+	Zabra   float64 `json:"zabra"`
+	Ratio   float64 `json:"ratio"`
+	Must    float64 `json:"must"`
+	Hoped   float64 `json:"hoped"`
 }
 
 type better bool
@@ -88,12 +92,15 @@ func median(v []float64) float64 {
 	return s[len(s)/2]
 }
 
-func (c *comparison) add(f Figure) { c.report.Figures = append(c.report.Figures, f) }
+func (c *comparison) add(f Figure) {
+	f.Servers = c.report.size
+	c.report.Figures = append(c.report.Figures, f)
+}
 
 // writeComparison writes the table of ratios.
 func writeComparison(w io.Writer, c *Comparison) {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "figure\tunit\tJava\tZabra\tratio\tmust\thoped")
+	fmt.Fprintln(t, "servers\tfigure\tunit\tJava\tZabra\tratio\tmust\thoped")
 	number := func(v float64, suffix string) string {
 		if v == 0 {
 			return "-"
@@ -101,12 +108,12 @@ func writeComparison(w io.Writer, c *Comparison) {
 		return count(v) + suffix
 	}
 	for _, f := range c.Figures {
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", f.Name, f.Unit, number(f.Java, ""), number(f.Zabra, ""),
+		fmt.Fprintf(t, "%d\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", f.Servers, f.Name, f.Unit, number(f.Java, ""), number(f.Zabra, ""),
 			number(f.Ratio, "x"), number(f.Must, "x"), number(f.Hoped, "x"))
 	}
 	t.Flush()
-	fmt.Fprintf(w, "%d server(s) each; java %s; %d x %s, Linux %s, load average %s before, %s after\n",
-		c.ServersEach, c.JavaFlags, c.Machine.CPUs, c.Machine.Model, c.Machine.Kernel, c.LoadBefore, c.Machine.LoadAverage)
+	fmt.Fprintf(w, "java %s; %d x %s, Linux %s, load average %s before, %s after\n",
+		c.JavaFlags, c.Machine.CPUs, c.Machine.Model, c.Machine.Kernel, c.LoadBefore, c.Machine.LoadAverage)
 }
 
 // writeJSON writes v to path.
