@@ -119,6 +119,18 @@ type EnsembleOptions struct {
 	// ephemeral becomes global.
 	LocalSessions, LocalUpgrading bool
 	ReadOnlyMode                  bool // serve reads while there is no leader
+	// EmptyHasNoSay: a server whose database is empty neither votes nor counts before the leader has sent it a
+	// snapshot. It may be one that has lost its disk, and with it what the others count on.
+	EmptyHasNoSay bool
+}
+
+// historyEnd is the newest zxid that this server has; -1 if its history must not count.
+func (e *ensemble) historyEnd() quorum.Zxid {
+	last := e.r.engine.LastZxid()
+	if last == 0 && e.opts.EmptyHasNoSay && e.epochs.current == 0 {
+		return -1
+	}
+	return last
 }
 
 // machineNow is the time that the machines count in.
@@ -207,8 +219,8 @@ func (e *ensemble) look() {
 	if e.opts.ReadOnlyMode {
 		e.r.srv.log.Info("Attempting to start ReadOnlyZooKeeperServer")
 	}
-	h := election.History{LastZxid: e.r.engine.LastZxid(), CurrentEpoch: e.epochs.current}
-	e.r.srv.log.Info(fmt.Sprintf("New election. My id = %d, proposed zxid=0x%x", e.opts.Self, h.LastZxid))
+	h := election.History{LastZxid: e.historyEnd(), CurrentEpoch: e.epochs.current}
+	e.r.srv.log.Info(fmt.Sprintf("New election. My id = %d, proposed zxid=0x%x", e.opts.Self, uint64(h.LastZxid)))
 	e.electionOut = e.election.Start(e.now(), h, e.config, e.lastSeen, e.electionOut)
 	e.doElection()
 }
@@ -324,7 +336,7 @@ func (e *ensemble) follow(leader quorum.ServerID) {
 		to = master
 	}
 	last := e.r.engine.LastZxid()
-	offered := last
+	offered := e.historyEnd()
 	if e.needSnap {
 		offered, e.needSnap = -1, false
 	}

@@ -46,6 +46,13 @@ func ensembleFromConfig(c *config.Config, log *slog.Logger) (*EnsembleOptions, e
 	if err != nil {
 		return nil, err
 	}
+	initialized, err := c.Storage.TakeInitialize()
+	if err != nil {
+		return nil, err
+	}
+	if initialized {
+		log.Info("Initialize file found, an empty database will not block voting participation")
+	}
 	clientAddr := ""
 	if c.Client.Plain.Enabled {
 		clientAddr = c.Client.Plain.String()
@@ -60,8 +67,9 @@ func ensembleFromConfig(c *config.Config, log *slog.Logger) (*EnsembleOptions, e
 		EpochDir:       filepath.Join(c.Storage.DataDir, config.ZabraDir),
 		Timing:         zab.Timing{Tick: c.Sessions.TickTime, InitLimit: c.Ensemble.InitLimitTicks, SyncLimit: c.Ensemble.SyncLimitTicks},
 		CommitLogCount: c.Storage.CommitLogCount, SnapSizeFactor: c.Storage.SnapshotSizeFactor,
-		Network:      &tcpNetwork{self: c.Ensemble.MyID, cfg: c, sockets: sockets},
-		EpochWaitMax: c.Ensemble.LeaderEpochWaitMax, SnapSyncsMax: c.Ensemble.ConcurrentSnapSyncsMax, DiffSyncsMax: c.Ensemble.ConcurrentDiffSyncsMax,
+		EmptyHasNoSay: !initialized && !c.Storage.DBAutocreate,
+		Network:       &tcpNetwork{self: c.Ensemble.MyID, cfg: c, sockets: sockets},
+		EpochWaitMax:  c.Ensemble.LeaderEpochWaitMax, SnapSyncsMax: c.Ensemble.ConcurrentSnapSyncsMax, DiffSyncsMax: c.Ensemble.ConcurrentDiffSyncsMax,
 		ObserverMasterPort: c.Ensemble.ObserverMasterPort,
 		ConnectLimit:       c.Sessions.TickTime * time.Duration(c.Ensemble.ConnectLimitTicks),
 		ForceSnap:          c.Ensemble.ForceSnapshotSync, LeaderServes: c.Ensemble.LeaderServes || len(members.Members) == 1,
