@@ -406,6 +406,31 @@ func TestReconfigPeerPorts(t *testing.T) {
 	e.wantEqual()
 }
 
+// A server that cannot write its configuration files goes on, and after a restart learns from the others what it could
+// not keep.
+func TestReconfigUnwritable(t *testing.T) {
+	e := newReconfigRig(t, 3, 3)
+	l := e.leader()
+	f := (l + 1) % 3
+	old := e.currentText(f)
+	for _, name := range []string{"zoo.cfg.tmp", "zoo.cfg.dynamic.next.tmp"} {
+		if err := os.Mkdir(filepath.Join(e.dirs[f], name), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	text := e.reconfig(f, client.Reconfig{Joining: fmt.Sprintf("server.%d=%s", l+1, e.line(l, "observer")), FromVersion: -1})
+	waitFor(t, func() bool { return e.servers[l].Mode() == "observer" })
+	e.awaitConfig(text, 0, 1, 2)
+	e.stop(f)
+	if o, err := ensembleFromConfig(mustLoad(t, e.cfgPath(f)), slog.New(slog.DiscardHandler)); err != nil || o.Config.String() != old || o.LastSeen != nil {
+		t.Fatalf("%+v, %v", o, err)
+	}
+	e.start(f)
+	e.leader()
+	e.awaitConfig(text, 0, 1, 2)
+	mustCreate(t, e.dial(f), "/x", "x")
+}
+
 // A whole new list is taken, with weights too; from then on incremental changes are refused.
 func TestReconfigWhole(t *testing.T) {
 	e := newReconfigRig(t, 3, 3)
