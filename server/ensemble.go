@@ -13,6 +13,7 @@ import (
 	"zabra.dev/zabra/quorum"
 	"zabra.dev/zabra/quorum/election"
 	"zabra.dev/zabra/quorum/zab"
+	"zabra.dev/zabra/server/config"
 )
 
 // ensemble is the replica's part in an ensemble: it drives the election and Zab machines and does what
@@ -34,6 +35,8 @@ type ensemble struct {
 	epochs     *epochStore
 
 	election *election.Election
+	// epochsOf are the epochs of the histories that voters have told in their votes for themselves.
+	epochsOf map[quorum.ServerID]quorum.Epoch
 	port     electionPort
 	lookedMs int64 // when the election began
 	// downMs is when this server began to look, the first time since it last served, roleMs when it took its
@@ -54,6 +57,8 @@ type ensemble struct {
 	// life counts roles taken: what a goroutine reports for an earlier one is dropped.
 	life     uint64
 	dialStop context.CancelFunc
+	// shortRoles counts the times in a row that this server followed for less than shortRole.
+	shortRoles int
 	// masterTurn says which observer master an observer tries next; 0: none was tried.
 	masterTurn int
 
@@ -142,6 +147,7 @@ func newEnsemble(r *replica, opts EnsembleOptions) (*ensemble, error) {
 		moves: map[proto.SessionID][]move{}, syncs: map[uint64]request{},
 	}
 	e.history.e = e
+	e.epochsOf = map[quorum.ServerID]quorum.Epoch{}
 	if opts.ReconfigEnabled && opts.LastSeen != nil && opts.LastSeen.Version > opts.Config.Version {
 		e.lastSeen = opts.LastSeen
 	}
@@ -226,6 +232,7 @@ func (e *ensemble) look() {
 }
 
 func (e *ensemble) receiveVote(from quorum.ServerID, n quorum.Notification) {
+	e.noteEpoch(from, &n)
 	if e.waitsForSpace() {
 		return // those who look for a leader must do without this server
 	}
@@ -306,7 +313,8 @@ func (e *ensemble) lead(electors []quorum.ServerID) {
 		e.r.post(func(*replica) { e.linkOpened(life, link, false) })
 	})
 	if err != nil {
-		e.r.srv.fatal(err)
+		e.r.srv.fatal(&config.Error{ExitCode: config.ExitQuorumBind, Message: "the quorum port cannot be bound, so this server cannot lead: " + err.Error(),
+			Key: fmt.Sprintf("server.%d", e.opts.Self), Fix: "free the port, or correct the server.N line", Err: err})
 		return
 	}
 	e.listener = l
@@ -320,6 +328,18 @@ func (e *ensemble) lead(electors []quorum.ServerID) {
 	e.durable = last
 	e.leader.Start(e.now(), &e.out)
 	e.endTurn()
+}
+
+// shortRole is how long a server follows at least that has found its place.
+const shortRole = time.Second
+
+// followPause is how long a server waits before it follows, that has followed for a moment only so many times in a row:
+// one that is not let in does not ask hundreds of times a second.
+func followPause(shortRoles int) time.Duration {
+	if shortRoles < 2 {
+		return 0
+	}
+	return min(10*time.Millisecond<<min(shortRoles-2, 10), time.Second)
 }
 
 func (e *ensemble) follow(leader quorum.ServerID) {
@@ -354,7 +374,13 @@ func (e *ensemble) follow(leader quorum.ServerID) {
 	if patience == 0 {
 		patience = e.opts.Timing.Tick * time.Duration(e.opts.Timing.InitLimit)
 	}
+	pause := followPause(e.shortRoles)
 	e.r.srv.wg.Go(func() {
+		select {
+		case <-time.After(pause):
+		case <-ctx.Done():
+			return
+		}
 		link, err := e.opts.Network.DialQuorum(ctx, to, patience)
 		if err != nil {
 			e.r.post(func(*replica) {

@@ -72,6 +72,9 @@ func (e *ensemble) do(o *zab.Output) bool {
 			l.flush()
 			l.link.Close(o.Reason)
 			s.log.Warn("Closing connection to peer", "err", o.Reason)
+			if errors.Is(o.Reason, zab.ErrReplaced) {
+				s.log.Warn("If a server connects again and again, look whether two servers have the same myid")
+			}
 		}
 	case zab.OutAppend:
 		if o.Unlogged {
@@ -122,9 +125,8 @@ func (e *ensemble) do(o *zab.Output) bool {
 		e.revalidated(o.Session, o.OK)
 	case zab.OutWarn:
 		s.log.Warn("Odd packet from a peer", "err", o.Reason)
-		if errors.Is(o.Reason, zab.ErrNewerEpoch) {
-			// It cannot follow in this epoch. The next one is higher.
-			e.step(zab.Input{Kind: zab.InResign, Err: o.Reason})
+		if errors.Is(o.Reason, zab.ErrNewerEpoch) && e.leader != nil {
+			e.meetNewerEpoch(o)
 		}
 	case zab.OutSaveConfig:
 		e.saveConfig(o.Config)
@@ -244,6 +246,11 @@ func (e *ensemble) giveUp(reason error, needSnap bool, next quorum.ServerID) {
 		s.log.Warn("PeerState set to LOOKING", "err", reason)
 	}
 	s.serving.Store(false)
+	if e.learner != nil && s.nowMs()-e.roleMs < shortRole.Milliseconds() {
+		e.shortRoles++
+	} else {
+		e.shortRoles = 0
+	}
 	e.serving = false
 	// A history that must not be offered is no better for the want of space.
 	e.needSnap = needSnap || e.offersNone && isNoSpace(reason)

@@ -88,7 +88,8 @@ const (
 	// OutForwardSync: Server behind Link wants the sync in Data and Auth, as in OutRequest: ask the leader for it
 	// and step InSyncAnswered when its answer has come. Observer master.
 	OutForwardSync
-	// OutWarn: something odd that the protocol survives, in Reason, about Link if not 0.
+	// OutWarn: something odd that the protocol survives, in Reason, about Link if not 0. Of an ErrNewerEpoch Server
+	// is the learner.
 	OutWarn
 )
 

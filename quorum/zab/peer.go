@@ -132,6 +132,7 @@ func (l *Leader) learnerInfo(p *peer, pkt *quorum.Packet, out *Outputs) {
 	}
 	if accepted := quorum.EpochOf(pkt.Zxid); accepted > l.epoch {
 		out.warn(p.link, fmt.Errorf("%w: server %d epoch %d, this is %d", ErrNewerEpoch, p.id, accepted, l.epoch))
+		out.List[len(out.List)-1].Server = p.id
 	}
 	l.sendLeaderInfo(p, out)
 }
