@@ -138,6 +138,7 @@ func (e *ensemble) records(i int) {
 		_, err = b.SetData(ctx, root+"/two", nil, -1)
 		fails("set against the ACL", err, proto.ErrNoAuth)
 	}
+	ok("sync", b.Sync(ctx, root))
 	got, _, err := b.GetACL(ctx, root+"/two")
 	acl[1].ID = "u:x" // as it is shown to those who have not this right
 	if ok("getACL", err); !reflect.DeepEqual(got, acl) {

@@ -19,6 +19,32 @@ import (
 	"zabra.dev/zabra/server/client"
 )
 
+// The rules and hazards of the quorum protocol (sections 4.13, 4.14, 5.2 and 10) and the tests that hold Zabra to them.
+// Those of quorum/zab play the other side's deviations, recorded ones or scripted, to the state machines, which are the
+// same code as in the process; those of this package have real servers.
+//
+//	4.13  LEADERINFO below acceptedEpoch                     zab TestLearnerDeviations, server TestJoinsAfterNewerEpoch
+//	      first packet of the leader, NEWLEADER among them   zab TestLearnerDeviations (first packet)
+//	      neither DIFF nor TRUNC nor SNAP after ACKEPOCH     zab TestLearnerDeviations
+//	      SNAP with another signature, half a tree           zab TestLearnerSync (half a tree), transport TestSnapFailures
+//	      NEWLEADER of another epoch, none, twice            zab TestLearnerDeviations
+//	      SNAP or TRUNC and proposals behind it              zab TestLearnerSync, TestMixedTruncation
+//	      TRUNC to what the log does not hold                zab TestLearnerSync (TRUNC where the log has nothing), TestDecideSync
+//	      gaps in the synchronisation and in steady state    zab TestLearnerDeviations
+//	      COMMIT out of order, COMMIT of nothing             zab TestLearnerDeviations
+//	      between NEWLEADER and UPTODATE                     zab TestLearnerAgainstTraces, TestMixedEnsemble (joins under load)
+//	      silence                                            zab TestLearnerDeviations, TestPartitions (cut off, deaf, mute)
+//	4.14  each row                                           zab TestLeaderDeviations
+//	      a follower that answers PINGs, not proposals       TestPartitions (one direction of one link), server TestStuckLearner
+//	4.6   DIFF out of an abandoned log                       TestMixedAbandonedLog, zab TestLearnerAgainstTraces (hazard-...)
+//	      old logs removed after a SNAP                      TestMixedAbandonedLog (the dump of the log)
+//	      TRUNC of each kind by the other                    TestMixedTruncation
+//	5.2   one transaction a request, answers in order        server TestAnswersToJavaLearner, TestMixedRecords, zab TestRound
+//	6.4   create2 in a multi is written as create            TestMixedRecords (multi, with equal digests)
+//	10    ACKs of the releases at NEWLEADER                  zab TestLeaderReleases, TestMixedEnsemble (3.8.0 and 3.9)
+//	      observers in sync get no outstanding proposals     zab TestLeaderCommit (observers and strangers), TestMixedObservers
+//	      digests of transactions                            every test here that ends in finish (wantDigests)
+
 // leadBy sees to it that the server leads: it and the voter with the lowest id elect, alone and with the same
 // history, and of two such the higher id wins. All that ran run afterwards.
 func (e *ensemble) leadBy(m *member) {

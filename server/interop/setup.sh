@@ -20,6 +20,7 @@ have_curator() { [ -e "$jars/curator-recipes.jar" ] && [ -e "$jars/curator-frame
 have_kazoo() { /usr/bin/python3 -c 'import kazoo' >/dev/null 2>&1; }
 have_cclient() { [ -e /usr/include/zookeeper/zookeeper.h ] && command -v cc >/dev/null 2>&1; }
 have_chromium() { command -v chromium >/dev/null 2>&1 || command -v chromium-browser >/dev/null 2>&1 || command -v google-chrome >/dev/null 2>&1; }
+have_ip() { command -v ip >/dev/null 2>&1; }
 have_java39() { [ -e "$cache/zookeeper-$zk39/.complete" ]; }
 
 apt_install() {
@@ -32,7 +33,7 @@ apt_install() {
 	export DEBIAN_FRONTEND
 	apt-get update -q >&2 || echo "setup: apt-get update failed" >&2
 	# One by one, so that a package that cannot be had does not take the others with it.
-	for p in default-jdk-headless zookeeper libzookeeper-java python3-kazoo gcc libc6-dev libzookeeper-mt-dev \
+	for p in iproute2 default-jdk-headless zookeeper libzookeeper-java python3-kazoo gcc libc6-dev libzookeeper-mt-dev \
 		libcurator-client-java libcurator-framework-java libcurator-recipes-java maven chromium; do
 		dpkg -s "$p" >/dev/null 2>&1 || apt-get install -q -y --no-install-recommends "$p" >&2 ||
 			echo "setup: cannot install $p" >&2
@@ -90,4 +91,5 @@ report have_curator "Curator (libcurator-*-java)" "the Curator tour"
 report have_kazoo "kazoo (python3-kazoo)" "the kazoo tour"
 report have_cclient "C client (libzookeeper-mt-dev, gcc)" "the C tour"
 report have_chromium "Chromium (chromium)" "capacity plans' reports in a browser"
+report have_ip "ip (iproute2)" "ensembles whose servers are cut off from each other"
 [ "${1:-}" != --check ] || exit $missing
