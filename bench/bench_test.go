@@ -44,7 +44,7 @@ func startServer(tb testing.TB, dir, lines string) string {
 	opts := server.FromConfig(cfg)
 	opts.Listen = []netpoll.Listener{{Address: "127.0.0.1:0"}}
 	if cfg.IsDistributed() {
-		if err := server.EnsembleFromConfig(&opts, cfg); err != nil {
+		if err := server.EnsembleFromConfig(&opts, cfg, slog.New(slog.DiscardHandler)); err != nil {
 			tb.Fatal(err)
 		}
 	}
