@@ -41,14 +41,15 @@ func startServer(tb testing.TB, dir, lines string) string {
 	if _, err := cfg.Storage.PrepareDirs(); err != nil {
 		tb.Fatal(err)
 	}
+	log := slog.New(slog.NewTextHandler(io.Discard, nil))
 	opts := server.FromConfig(cfg)
 	opts.Listen = []netpoll.Listener{{Address: "127.0.0.1:0"}}
 	if cfg.IsDistributed() {
-		if err := server.EnsembleFromConfig(&opts, cfg, slog.New(slog.DiscardHandler)); err != nil {
+		if err := server.EnsembleFromConfig(&opts, cfg, log); err != nil {
 			tb.Fatal(err)
 		}
 	}
-	s, err := server.Start(opts, slog.New(slog.NewTextHandler(io.Discard, nil)))
+	s, err := server.Start(opts, log)
 	if err != nil {
 		tb.Fatal(err)
 	}
