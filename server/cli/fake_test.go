@@ -326,7 +326,7 @@ func TestSecure(t *testing.T) {
 		t.Errorf("exit code %d\n%s", exit, errOut)
 	}
 	t.Setenv("CLIENT_JVMFLAGS", "-Dzookeeper.client.secure=true -Dzookeeper.ssl.trustStore.location="+props)
-	if _, errOut, exit := run(f.addr, "getAllChildrenNumber", "/"); exit != 2 || !strings.Contains(errOut, "only PEM stores") {
+	if _, errOut, exit := run(f.addr, "getAllChildrenNumber", "/"); exit != 2 || !strings.Contains(errOut, "neither PEM nor PKCS12 nor JKS") {
 		t.Errorf("exit code %d\n%s", exit, errOut)
 	}
 }

@@ -3,12 +3,12 @@ package cli
 import (
 	"crypto/tls"
 	"crypto/x509"
-	"errors"
 	"fmt"
 	"io"
 	"os"
 	"strings"
 
+	"zabra.dev/zabra/server/certs"
 	"zabra.dev/zabra/server/client"
 	"zabra.dev/zabra/server/config"
 	"zabra.dev/zabra/server/sasl"
@@ -17,8 +17,8 @@ import (
 // Properties of Java's client that the shell understands; all others are named in a warning.
 const (
 	propSecure     = "zookeeper.client.secure"
-	propKeyStore   = "zookeeper.ssl.keyStore.location"
-	propTrustStore = "zookeeper.ssl.trustStore.location"
+	propKeyStore   = "zookeeper.ssl.keyStore." // and location, password, passwordPath, type
+	propTrustStore = "zookeeper.ssl.trustStore."
 	propHostname   = "zookeeper.ssl.hostnameVerification"
 	// propSocket names Java's network layer; TLS needs the Netty one there, nothing here.
 	propSocket       = "zookeeper.clientCnxnSocket"
@@ -56,9 +56,11 @@ func (o *options) secure(stderr io.Writer) error {
 		for _, kv := range p.Effective() {
 			props[kv.Key] = kv.Value
 			switch kv.Key {
-			case propSecure, propKeyStore, propTrustStore, propHostname, propSocket, propJAAS, propLogin, propLoginSection:
+			case propSecure, propHostname, propSocket, propJAAS, propLogin, propLoginSection:
 			default:
-				unused = append(unused, kv.Key)
+				if !isStoreProperty(kv.Key) {
+					unused = append(unused, kv.Key)
+				}
 			}
 		}
 		if len(unused) > 0 {
@@ -71,7 +73,7 @@ func (o *options) secure(stderr io.Writer) error {
 	if !strings.EqualFold(props[propSecure], "true") {
 		return nil
 	}
-	cfg, err := tlsConfig(props[propKeyStore], props[propTrustStore], !strings.EqualFold(props[propHostname], "false"))
+	cfg, err := tlsConfig(storeOf(props, propKeyStore), storeOf(props, propTrustStore), !strings.EqualFold(props[propHostname], "false"))
 	if err != nil {
 		return fmt.Errorf("%s=true: %w", propSecure, err)
 	}
@@ -99,29 +101,37 @@ func (o *options) readLogin(props map[string]string) error {
 	return err
 }
 
-// tlsConfig reads PEM stores: the key store holds a private key and its chain, the trust
-// store the authorities. Without a trust store the system's authorities count.
-func tlsConfig(keyStore, trustStore string, checkHostname bool) (*tls.Config, error) {
-	cfg := &tls.Config{MinVersion: tls.VersionTLS12}
-	if keyStore != "" {
-		pem, err := readPEM(keyStore)
-		if err != nil {
-			return nil, err
+// isStoreProperty tells whether a property describes a key or trust store.
+func isStoreProperty(name string) bool {
+	for _, prefix := range []string{propKeyStore, propTrustStore} {
+		switch rest, ok := strings.CutPrefix(name, prefix); {
+		case ok && (rest == "location" || rest == "password" || rest == "passwordPath" || rest == "type"):
+			return true
 		}
-		cert, err := tls.X509KeyPair(pem, pem)
-		if err != nil {
-			return nil, fmt.Errorf("%s: %w", keyStore, err)
-		}
-		cfg.Certificates = []tls.Certificate{cert}
 	}
-	if trustStore != "" {
-		pem, err := readPEM(trustStore)
-		if err != nil {
+	return false
+}
+
+// storeOf gathers the properties of one store.
+func storeOf(props map[string]string, prefix string) config.Store {
+	return config.Store{
+		Location: props[prefix+"location"], Password: props[prefix+"password"], PasswordPath: props[prefix+"passwordPath"], Type: props[prefix+"type"],
+	}
+}
+
+// tlsConfig reads the stores, in PEM, PKCS12 or JKS: the key store holds a private key and its chain, the trust
+// store the authorities. Without a trust store the system's authorities count.
+func tlsConfig(keys, trust config.Store, checkHostname bool) (*tls.Config, error) {
+	cfg := &tls.Config{MinVersion: tls.VersionTLS12}
+	var err error
+	if keys.Location != "" {
+		if cfg.Certificates, err = certs.LoadKeys(keys); err != nil {
 			return nil, err
 		}
-		cfg.RootCAs = x509.NewCertPool()
-		if !cfg.RootCAs.AppendCertsFromPEM(pem) {
-			return nil, fmt.Errorf("%s holds no certificate", trustStore)
+	}
+	if trust.Location != "" {
+		if cfg.RootCAs, _, err = certs.LoadTrust(trust); err != nil {
+			return nil, err
 		}
 	}
 	if !checkHostname {
@@ -138,18 +148,4 @@ func tlsConfig(keyStore, trustStore string, checkHostname bool) (*tls.Config, er
 		}
 	}
 	return cfg, nil
-}
-
-// errNotPEM: Java's own formats cannot be read.
-var errNotPEM = errors.New("only PEM stores can be read; convert it, e.g. with keytool -importkeystore -deststoretype pkcs12 and openssl pkcs12")
-
-func readPEM(name string) ([]byte, error) {
-	text, err := os.ReadFile(name)
-	if err != nil {
-		return nil, err
-	}
-	if !strings.Contains(string(text), "-----BEGIN ") {
-		return nil, fmt.Errorf("%s: %w", name, errNotPEM)
-	}
-	return text, nil
 }
