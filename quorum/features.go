@@ -20,10 +20,13 @@ const (
 	// FeatureImage: a SNAP may carry the records of an image in blocks (ImageScanner), in place of
 	// Java's tree.
 	FeatureImage
+	// FeatureLooseSync: a COMMIT may come before the SYNC of an earlier request. A follower that serves
+	// observers does not say so, because they may be Java's, whose answers must come in the order of the requests.
+	FeatureLooseSync
 )
 
 // AllFeatures is what this code can do.
-const AllFeatures = FeatureCumulativeAck | FeatureCumulativeCommit | FeatureImage
+const AllFeatures = FeatureCumulativeAck | FeatureCumulativeCommit | FeatureImage | FeatureLooseSync
 
 // Has reports whether all of want are in f.
 func (f Features) Has(want Features) bool { return f&want == want }

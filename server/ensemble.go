@@ -364,7 +364,7 @@ func (e *ensemble) follow(leader quorum.ServerID) {
 	e.learner = zab.NewLearner(zab.LearnerOptions{
 		Self: e.opts.Self, Leader: leader, Role: e.config.RoleOf(e.opts.Self), Config: e.config, LastSeen: e.lastSeen,
 		ReconfigEnabled: e.opts.ReconfigEnabled, AcceptedEpoch: e.epochs.accepted, CurrentEpoch: e.epochs.current,
-		LastZxid: offered, DurableZxid: last, Timing: e.opts.Timing, Features: quorum.AllFeatures,
+		LastZxid: offered, DurableZxid: last, Timing: e.opts.Timing, Features: e.learnerFeatures(),
 	})
 	e.durable = last
 	life := e.life

@@ -164,3 +164,11 @@ func (e *ensemble) appendObserverTouches() {
 	}
 	clear(e.master.touched)
 }
+
+// learnerFeatures are what this server says to its leader that it can do.
+func (e *ensemble) learnerFeatures() quorum.Features {
+	if e.opts.ObserverMasterPort > 0 {
+		return quorum.AllFeatures &^ quorum.FeatureLooseSync
+	}
+	return quorum.AllFeatures
+}

@@ -44,7 +44,7 @@ type peer struct {
 	watched    watch       // the proposal whose ACK is timed
 	later      watch       // the newest behind it
 
-	// inOrder: it is a Java learner, see hold. syncs are its unanswered syncs then.
+	// inOrder: it is a Java learner, or serves such ones, see hold. syncs are its unanswered syncs then.
 	inOrder bool
 	syncs   syncQueue
 
@@ -119,8 +119,8 @@ func (l *Leader) learnerInfo(p *peer, pkt *quorum.Packet, out *Outputs) {
 	shared := info.Features & l.opts.Features
 	p.cumulative, p.image = shared.Has(quorum.FeatureCumulativeCommit), shared.Has(quorum.FeatureImage)
 	p.state, p.deadline = peerWaitEpoch, 0
-	p.inOrder = info.Features == 0
-	if !p.inOrder {
+	p.inOrder = !shared.Has(quorum.FeatureLooseSync)
+	if info.Features != 0 {
 		p.features = l.opts.Features // a Java learner is told nothing
 	}
 	if l.refuse(p, quorum.EpochOf(pkt.Zxid), out) {

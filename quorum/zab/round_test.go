@@ -1,6 +1,7 @@
 package zab
 
 import (
+	"strings"
 	"testing"
 
 	"zabra.dev/zabra/engine/proto"
@@ -100,6 +101,28 @@ func TestRound(t *testing.T) {
 			"2<SYNC 0", "2<COMMIT 200000002..200000003")
 		pong(r, 2, zx(2, 3))
 		expect(t, pong(r, 3, zx(2, 3)), "6<SYNC 0", "6<INFORMs 200000002..200000003", "2<SYNC 0")
+	})
+	t.Run("nor to one that serves Java's observers", func(t *testing.T) {
+		for features, held := range map[quorum.Features]bool{quorum.AllFeatures: false, quorum.AllFeatures &^ quorum.FeatureLooseSync: true, 0: true} {
+			r := begin(t)
+			r.l.opts.Features = quorum.AllFeatures
+			r.open(5)
+			li := quorum.LearnerInfo{ServerID: 5, ProtocolVersion: quorum.ProtocolVersion, Features: features}
+			r.packet(5, observerInfo, zx(1, 0), li.Append(nil))
+			r.ackEpoch(5, 1, zx(1, 3))
+			r.ack(5, zx(2, 0))
+			learnerSync(r, 5)
+			r.propose(1, nil)
+			r.durable(zx(2, 1))
+			r.ack(2, zx(2, 1))
+			told := false
+			for _, s := range r.ack(3, zx(2, 1)) {
+				told = told || strings.HasPrefix(s, "5<INFORM")
+			}
+			if told == held {
+				t.Errorf("features %b: told %v", features, told)
+			}
+		}
 	})
 	t.Run("a sync comes behind the requests before it", func(t *testing.T) {
 		r := begin(t)
