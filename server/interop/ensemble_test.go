@@ -42,8 +42,8 @@ type member struct {
 	cfg      map[string]string
 	line     string // addresses of the quorum and election ports, where they are not in cfg alone
 	running  bool
-	lives    int // launches
-	mark     int // length of the log when the process was launched
+	twice    bool // in an earlier life it was brought up to date more than once
+	mark     int  // length of the log when the process was launched
 }
 
 // An ensemble is some servers on ports that stay the same whatever kind runs there.
@@ -183,8 +183,8 @@ func (e *ensemble) run(ms ...*member) {
 func (e *ensemble) launch(m *member) {
 	e.t.Helper()
 	b, _ := os.ReadFile(filepath.Join(m.dir, "log"))
+	m.twice = m.twice || len(m.syncs()) > 1
 	m.mark = len(b)
-	m.lives++
 	m.server.launch(e.t)
 	m.running = true
 }
@@ -204,15 +204,9 @@ func (e *ensemble) join(m *member, hows ...string) {
 }
 
 // syncs tells from the log of this life how the server was brought up to date, each time that it was.
-func (m *member) syncs() (hows []string) { return m.syncsFrom(m.mark) }
-
-// stumbled tells of a 3.8 server whether it has joined more often than it was launched, as it does when it stumbles
-// over its own start under load. Then it has logged and applied some transactions twice.
-func (m *member) stumbled() bool { return m.kind == java38 && len(m.syncsFrom(0)) > m.lives }
-
-func (m *member) syncsFrom(mark int) (hows []string) {
+func (m *member) syncs() (hows []string) {
 	b, _ := os.ReadFile(filepath.Join(m.dir, "log"))
-	for line := range strings.Lines(string(b[min(mark, len(b)):])) {
+	for line := range strings.Lines(string(b[min(m.mark, len(b)):])) {
 		switch {
 		case strings.Contains(line, "Getting a diff from the leader"):
 			hows = append(hows, byDiff)
@@ -224,6 +218,10 @@ func (m *member) syncsFrom(mark int) (hows []string) {
 	}
 	return hows
 }
+
+// stumbled tells of a 3.8 server whether it has joined more than once in some life, as it does when it stumbles over
+// its own start under load. Then it has logged and applied some transactions twice.
+func (m *member) stumbled() bool { return m.kind == java38 && (m.twice || len(m.syncs()) > 1) }
 
 // mode is what srvr says, "" when the server does not serve.
 func (m *member) mode() string {

@@ -208,7 +208,7 @@ func TestMixedTruncation(t *testing.T) {
 				l.await(50)
 				e.join(cut, byDiff)
 				e.leadBy(cut)
-				l.await(100)
+				l.await(300)
 				e.wantNone(gone)
 				e.finish(l, k)
 			})
