@@ -38,10 +38,8 @@ type CnxOptions struct {
 	BindPause    time.Duration
 
 	Network Network
-	// AuthLearner authenticates this server on a connection that it opened, AuthServer the peer on
-	// one that it accepted; both come behind the initial message, may be nil, and end the
-	// connection with an error.
-	AuthLearner, AuthServer func(conn net.Conn, peer quorum.ServerID) error
+	// Auth comes behind the initial message.
+	Auth Auth
 
 	// Wake is called when there is something to Drain where there was nothing. It must not block.
 	Wake func()

@@ -135,15 +135,16 @@ func (m *CnxManager) pause(d time.Duration) bool {
 
 // shakeHands learns who opened conn and does what the ids demand (section 2.1).
 func (m *CnxManager) shakeHands(conn net.Conn, generation int) {
-	h, err := m.readHello(conn)
+	raw := conn
+	h, conn, err := m.readHello(raw)
 	m.mu.Lock()
-	m.mu.handshakes = slices.DeleteFunc(m.mu.handshakes, func(c net.Conn) bool { return c == conn })
+	m.mu.handshakes = slices.DeleteFunc(m.mu.handshakes, func(c net.Conn) bool { return c == raw })
 	m.mu.Unlock()
 	if err != nil {
 		if m.ctx.Err() == nil {
-			m.log.Error("Initial message parsing error!", "from", javaAddr(conn.RemoteAddr()), "err", err)
+			m.log.Error("Initial message parsing error!", "from", javaAddr(raw.RemoteAddr()), "err", err)
 		}
-		conn.Close()
+		raw.Close()
 		return
 	}
 	switch {
@@ -158,18 +159,20 @@ func (m *CnxManager) shakeHands(conn net.Conn, generation int) {
 	}
 }
 
-func (m *CnxManager) readHello(conn net.Conn) (hello, error) {
-	if err := conn.SetDeadline(time.Now().Add(m.opts.HandshakeTimeout)); err != nil {
-		return hello{}, err
+// readHello gives what the peer says of itself, and the connection to go on with.
+func (m *CnxManager) readHello(conn net.Conn) (hello, net.Conn, error) {
+	deadline := time.Now().Add(m.opts.HandshakeTimeout)
+	if err := conn.SetDeadline(deadline); err != nil {
+		return hello{}, nil, err
 	}
 	h, err := readHello(conn)
-	if err == nil && m.opts.AuthServer != nil {
-		err = m.opts.AuthServer(conn, h.id)
+	if err == nil {
+		conn, err = m.opts.Auth.accepted(conn, deadline)
 	}
 	if err != nil {
-		return hello{}, err
+		return hello{}, nil, err
 	}
-	return h, conn.SetDeadline(time.Time{})
+	return h, conn, conn.SetDeadline(time.Time{})
 }
 
 // connectBack ends the connection with a server of a lower id, which by its knocking shows that it has

@@ -155,7 +155,7 @@ func (m *CnxManager) connect(ctx context.Context, id quorum.ServerID, lists [][]
 		if conn == nil {
 			continue
 		}
-		err := m.sendHello(ctx, conn, id)
+		err := m.sendHello(ctx, conn)
 		if err == nil {
 			return conn, false, false
 		}
@@ -169,7 +169,7 @@ func (m *CnxManager) connect(ctx context.Context, id quorum.ServerID, lists [][]
 }
 
 // sendHello says who this server is, in one write as Java demands, and authenticates it.
-func (m *CnxManager) sendHello(ctx context.Context, conn net.Conn, id quorum.ServerID) error {
+func (m *CnxManager) sendHello(ctx context.Context, conn net.Conn) error {
 	// A Reset or Close in the middle ends it.
 	stop := context.AfterFunc(ctx, func() { conn.Close() })
 	defer stop()
@@ -177,8 +177,8 @@ func (m *CnxManager) sendHello(ctx context.Context, conn net.Conn, id quorum.Ser
 		return err
 	}
 	_, err := conn.Write(m.hello)
-	if err == nil && m.opts.AuthLearner != nil {
-		err = m.opts.AuthLearner(conn, id)
+	if err == nil {
+		err = m.opts.Auth.connected(conn, time.Now().Add(m.opts.ConnectTimeout))
 	}
 	return errors.Join(err, conn.SetDeadline(time.Time{}))
 }

@@ -484,42 +484,8 @@ func TestCloseWhileBusy(t *testing.T) {
 
 	l3 := listenLoopback(t)
 	s := openSite(t, 1, config, l3, func(o *CnxOptions) {
-		o.AuthLearner = func(c net.Conn, _ quorum.ServerID) error {
-			_, err := c.Read(make([]byte, 1))
-			return err
-		}
+		o.Auth = authOf("x", false) // nobody answers
 	})
 	s.Send(2, vote(1, config))
 	s.Close()
-}
-
-// TestAuthentication: the hooks run behind the initial message, and refuse.
-func TestAuthentication(t *testing.T) {
-	noLeaks(t)
-	l1, l2 := listenLoopback(t), listenLoopback(t)
-	config := configOf(t, l1, l2)
-	auth := func(o *CnxOptions) {
-		o.AuthLearner = func(c net.Conn, peer quorum.ServerID) error {
-			_, err := fmt.Fprintf(c, "%d to %d", o.Self, peer)
-			return err
-		}
-		o.AuthServer = func(c net.Conn, peer quorum.ServerID) error {
-			b := make([]byte, len("1 to 2"))
-			if _, err := c.Read(b); err != nil {
-				return err
-			}
-			if want := fmt.Sprintf("%d to %d", peer, o.Self); string(b) != want {
-				return fmt.Errorf("%s, not %s", b, want)
-			}
-			return nil
-		}
-	}
-	s1 := openSite(t, 1, config, l1, auth)
-	s2 := openSite(t, 2, config, l2, auth)
-	s1.Send(2, vote(5, config))
-	if e := s2.next(Notified); e.Notification.ElectionEpoch != 5 {
-		t.Errorf("%+v", e)
-	}
-	rawClosed(t, rawDial(t, s1.Addr(), append(jute.AppendInt64(nil, 2), "3 to 1"...)))
-	eventually(t, "the refusal", func() bool { return s1.log.has("3 to 1, not 2 to 1") })
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"time"
 
 	"zabra.dev/zabra/quorum"
@@ -26,6 +27,8 @@ type LeaderOptions struct {
 	// Pause is the longest time between two attempts; it begins with a few milliseconds, since a
 	// leader usually needs no more (zookeeper.leaderConnectDelayDuringRetryMs). Default 100 ms.
 	Pause time.Duration
+	// Auth comes first on the connection.
+	Auth Auth
 	// Log takes the lines of Java's Learner. Default: none.
 	Log *slog.Logger
 }
@@ -57,6 +60,10 @@ func DialLeader(ctx context.Context, opts LeaderOptions) (*Link, error) {
 	for tries := 0; ; tries++ {
 		conn, to, failed := network.dialAny(limited, opts.Addrs)
 		if conn != nil {
+			if err := authenticate(limited, conn, &opts); err != nil {
+				conn.Close()
+				return nil, fmt.Errorf("%w: %s: %w", ErrNoLeader, to, err)
+			}
 			opts.Log.Info("Successfully connected to leader, using address: " + to.String())
 			return NewLink(conn, opts.Link), nil
 		}
@@ -86,4 +93,12 @@ func DialLeader(ctx context.Context, opts LeaderOptions) (*Link, error) {
 		}
 		return nil, fmt.Errorf("%w: %s: %w", ErrNoLeader, last, last.err)
 	}
+}
+
+// authenticate proves who this server is, within the time that ctx leaves.
+func authenticate(ctx context.Context, conn net.Conn, opts *LeaderOptions) error {
+	stop := context.AfterFunc(ctx, func() { conn.Close() })
+	defer stop()
+	deadline, _ := ctx.Deadline()
+	return opts.Auth.connected(conn, deadline)
 }

@@ -96,6 +96,10 @@ func NewLink(conn net.Conn, opts LinkOptions) *Link {
 		ended: make(chan struct{}), stopping: make(chan struct{}), wake: make(chan struct{}, 1),
 		dec: quorum.NewDecoder(opts.Limits), free: make(chan *Batch, slabsMax), trees: make(chan *treeReader),
 	}
+	if p, ok := conn.(*prefixConn); ok {
+		l.conn, l.carry = p.Conn, p.prefix
+		conn = p.Conn
+	}
 	l.mu.room = sync.NewCond(&l.mu)
 	l.deadline.timeout = opts.ReadTimeout
 	for range slabsMax {

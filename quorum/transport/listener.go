@@ -22,8 +22,11 @@ type ListenerOptions struct {
 	ListenAllIPs bool
 	Network      Network
 	Link         LinkOptions
+	// Auth comes first on each connection, within AuthTimeout, which is 10 s by default.
+	Auth        Auth
+	AuthTimeout time.Duration
 	// Opened is given each link; it, or whoever it passes the link on to, starts it or shuts it
-	// down. It is called on an accept goroutine and must not call Close.
+	// down. It is called on a goroutine of the listener and must not call Close.
 	Opened func(*Link)
 	// Log takes lines about what goes wrong. Default: none.
 	Log *slog.Logger
@@ -34,7 +37,7 @@ type Listener struct {
 	opts      ListenerOptions
 	ctx       context.Context // until Close
 	cancel    context.CancelFunc
-	wg        sync.WaitGroup // accept goroutines
+	wg        sync.WaitGroup // goroutines that accept, and those that authenticate
 	listeners []net.Listener
 	links     atomic.Int64 // that have not ended
 }
@@ -44,6 +47,9 @@ type Listener struct {
 func Listen(opts ListenerOptions) (*Listener, error) {
 	if opts.Log == nil {
 		opts.Log = slog.New(slog.DiscardHandler)
+	}
+	if opts.AuthTimeout <= 0 {
+		opts.AuthTimeout = 10 * time.Second
 	}
 	opts.Network = opts.Network.withDefaults()
 	l := &Listener{opts: opts}
@@ -121,8 +127,31 @@ func (l *Listener) accept(ln net.Listener) {
 			continue
 		}
 		l.links.Add(1)
-		link := NewLink(conn, l.opts.Link)
-		link.onEnd = func() { l.links.Add(-1) }
-		l.opts.Opened(link)
+		if l.opts.Auth.Server == nil {
+			l.open(conn)
+			continue
+		}
+		l.wg.Go(func() { l.authenticate(conn) })
 	}
+}
+
+// authenticate opens a link once the peer has proved who it is.
+func (l *Listener) authenticate(conn net.Conn) {
+	stop := context.AfterFunc(l.ctx, func() { conn.Close() })
+	authed, err := l.opts.Auth.accepted(conn, time.Now().Add(l.opts.AuthTimeout))
+	if !stop() || err != nil {
+		if l.ctx.Err() == nil {
+			l.opts.Log.Error("Closing the connection of "+javaAddr(conn.RemoteAddr())+", which has not authenticated itself", "err", err)
+		}
+		conn.Close()
+		l.links.Add(-1)
+		return
+	}
+	l.open(authed)
+}
+
+func (l *Listener) open(conn net.Conn) {
+	link := NewLink(conn, l.opts.Link)
+	link.onEnd = func() { l.links.Add(-1) }
+	l.opts.Opened(link)
 }
