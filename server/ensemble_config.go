@@ -13,7 +13,7 @@ import (
 )
 
 // EnsembleFromConfig makes o the options of the member of an ensemble that c describes. It reads the key and trust
-// stores for the connections between servers, if they are to be used. The error is a *config.Error where the
+// stores, and the JAAS file, for the connections between servers, if they are to be used. The error is a *config.Error where the
 // configuration is at fault.
 func EnsembleFromConfig(o *Options, c *config.Config, log *slog.Logger) error {
 	e, err := ensembleFromConfig(c, log)
@@ -46,6 +46,10 @@ func ensembleFromConfig(c *config.Config, log *slog.Logger) (*EnsembleOptions, e
 	if err != nil {
 		return nil, err
 	}
+	auth, err := peerAuth(c, log)
+	if err != nil {
+		return nil, err
+	}
 	initialized, err := c.Storage.TakeInitialize()
 	if err != nil {
 		return nil, err
@@ -68,7 +72,7 @@ func ensembleFromConfig(c *config.Config, log *slog.Logger) (*EnsembleOptions, e
 		Timing:         zab.Timing{Tick: c.Sessions.TickTime, InitLimit: c.Ensemble.InitLimitTicks, SyncLimit: c.Ensemble.SyncLimitTicks},
 		CommitLogCount: c.Storage.CommitLogCount, SnapSizeFactor: c.Storage.SnapshotSizeFactor,
 		EmptyHasNoSay: !initialized && !c.Storage.DBAutocreate,
-		Network:       &tcpNetwork{self: c.Ensemble.MyID, cfg: c, sockets: sockets},
+		Network:       &tcpNetwork{self: c.Ensemble.MyID, cfg: c, sockets: sockets, auth: auth},
 		EpochWaitMax:  c.Ensemble.LeaderEpochWaitMax, SnapSyncsMax: c.Ensemble.ConcurrentSnapSyncsMax, DiffSyncsMax: c.Ensemble.ConcurrentDiffSyncsMax,
 		ObserverMasterPort: c.Ensemble.ObserverMasterPort,
 		ConnectLimit:       c.Sessions.TickTime * time.Duration(c.Ensemble.ConnectLimitTicks),

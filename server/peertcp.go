@@ -18,6 +18,7 @@ type tcpNetwork struct {
 	self    quorum.ServerID
 	cfg     *config.Config
 	sockets transport.Network // plain TCP or TLS
+	auth    transport.Auth
 	log     *slog.Logger
 	fatal   func(error)
 }
@@ -57,7 +58,7 @@ func (p *tcpElection) open(committed, lastSeen *quorum.Config) (*transport.CnxMa
 		Self: n.self, Addrs: p.addrs, ListenAllIPs: e.ListenOnAllIPs, MultiAddress: e.MultiAddressEnabled,
 		Committed: committed, LastSeen: lastSeen,
 		ConnectTimeout: e.CnxTimeout, HandshakeTimeout: e.QuorumCnxnTimeout, BindAttempts: attempts,
-		Network: n.sockets,
+		Network: n.sockets, Auth: n.auth,
 		Wake: func() {
 			select {
 			case p.wake <- struct{}{}:
@@ -147,6 +148,7 @@ func (n *tcpNetwork) linkOptions(noDelay bool) transport.LinkOptions {
 func (n *tcpNetwork) ListenQuorum(self quorum.Member, opened func(peerConn)) (io.Closer, error) {
 	return transport.Listen(transport.ListenerOptions{
 		Addrs: self.QuorumAddrs, ListenAllIPs: n.cfg.Ensemble.ListenOnAllIPs, Link: n.linkOptions(n.cfg.Ensemble.LeaderNoDelay), Log: n.log, Network: n.sockets,
+		Auth: n.auth, AuthTimeout: n.cfg.Sessions.TickTime * time.Duration(n.cfg.Ensemble.InitLimitTicks),
 		Opened: func(l *transport.Link) { opened(&tcpConn{link: l}) },
 	})
 }
@@ -155,6 +157,7 @@ func (n *tcpNetwork) ListenQuorum(self quorum.Member, opened func(peerConn)) (io
 func (n *tcpNetwork) DialQuorum(ctx context.Context, leader quorum.Member, patience time.Duration) (peerConn, error) {
 	l, err := transport.DialLeader(ctx, transport.LeaderOptions{
 		Addrs: leader.QuorumAddrs, Link: n.linkOptions(n.cfg.Ensemble.FollowerNoDelay), Limit: patience, Pause: n.cfg.Ensemble.LeaderConnectDelay, Log: n.log, Network: n.sockets,
+		Auth: n.auth,
 	})
 	if err != nil {
 		return nil, err

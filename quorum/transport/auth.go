@@ -110,15 +110,14 @@ func (a *Auth) accepted(conn net.Conn, deadline time.Time) (net.Conn, error) {
 	if err := conn.SetDeadline(deadline); err != nil {
 		return nil, err
 	}
-	head, err := readAuthHead(conn)
-	if err != nil {
-		return nil, err
-	}
-	if int64(binary.BigEndian.Uint64(head)) != authMagic {
+	head := make([]byte, 8)
+	n, err := io.ReadFull(conn, head)
+	if err != nil || int64(binary.BigEndian.Uint64(head)) != authMagic {
 		if a.Required {
 			return nil, fmt.Errorf("%w: Learner not trying to authenticate and authentication is required", ErrAuth)
 		}
-		return withPrefix(conn, head), conn.SetDeadline(time.Time{})
+		// A server that only knocks says no more than its name.
+		return &prefixConn{conn, head[:n]}, conn.SetDeadline(time.Time{})
 	}
 	err = a.serve(conn, head)
 	switch {
@@ -209,8 +208,6 @@ type prefixConn struct {
 	net.Conn
 	prefix []byte
 }
-
-func withPrefix(conn net.Conn, prefix []byte) net.Conn { return &prefixConn{conn, prefix} }
 
 // Read implements net.Conn.
 func (c *prefixConn) Read(b []byte) (int, error) {

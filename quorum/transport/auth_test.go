@@ -87,6 +87,21 @@ func TestElectionAuth(t *testing.T) {
 	}
 }
 
+// TestKnockWithoutAuth: a server with the lower id that only knocks, and says nothing behind its name, is called back all
+// the same.
+func TestKnockWithoutAuth(t *testing.T) {
+	noLeaks(t)
+	l1, l2 := listenLoopback(t), listenLoopback(t)
+	config := configOf(t, l1, l2)
+	auth := func(o *CnxOptions) { o.Auth = authOf("a", false); o.Auth.Learner = nil }
+	s1 := openSite(t, 1, config, l1, auth)
+	s2 := openSite(t, 2, config, l2, auth)
+	s1.Send(2, vote(5, config))
+	if e := s2.next(Notified); e.Notification.ElectionEpoch != 5 {
+		t.Errorf("%+v", e)
+	}
+}
+
 // TestQuorumAuth: likewise for the quorum port, and links work behind it.
 func TestQuorumAuth(t *testing.T) {
 	noLeaks(t)

@@ -11,8 +11,6 @@ const (
 	reasonBuiltIn = "this server always works that way"
 	reasonHook    = "it is a test hook of the Java server"
 	reasonPlug    = "it names a Java class, and this server loads none"
-	reasonSASL    = "this build does not do SASL yet"
-	reasonAlone   = "a server that stands alone speaks with no other"
 	reasonReach   = "the addresses of a server are tried one after the other, without a probe"
 )
 
@@ -53,12 +51,12 @@ func fixedKeys() []*Key {
 		fixed("sslQuorum", "false", KindBool, "", func(c *Config) any { return &c.TLS.QuorumEnabled }),
 		fixed("portUnification", "false", KindBool, "", func(c *Config) any { return &c.TLS.QuorumPortUnification }),
 		fixed("sslQuorumReloadCertFiles", "false", KindBool, "", func(c *Config) any { return &c.TLS.QuorumReloadCertFiles }),
-		fixed("quorum.auth.enableSasl", "false", KindBool, "", func(c *Config) any { return &c.SASL.QuorumEnabled }).kept(reasonAlone),
-		fixed("quorum.auth.learnerRequireSasl", "false", KindBool, "", func(c *Config) any { return &c.SASL.QuorumLearnerRequired }).kept(reasonSASL),
-		fixed("quorum.auth.serverRequireSasl", "false", KindBool, "", func(c *Config) any { return &c.SASL.QuorumServerRequired }).kept(reasonSASL),
-		fixed("quorum.auth.learner.saslLoginContext", "QuorumLearner", KindString, "", func(c *Config) any { return &c.SASL.QuorumLearnerContext }).kept(reasonSASL),
-		fixed("quorum.auth.server.saslLoginContext", "QuorumServer", KindString, "", func(c *Config) any { return &c.SASL.QuorumServerContext }).kept(reasonSASL),
-		fixed("quorum.auth.kerberos.servicePrincipal", "zkquorum/localhost", KindString, "", func(c *Config) any { return &c.SASL.QuorumServicePrincipal }).kept(reasonSASL),
+		fixed("quorum.auth.enableSasl", "false", KindBool, "", func(c *Config) any { return &c.SASL.QuorumEnabled }),
+		fixed("quorum.auth.learnerRequireSasl", "false", KindBool, "", func(c *Config) any { return &c.SASL.QuorumLearnerRequired }),
+		fixed("quorum.auth.serverRequireSasl", "false", KindBool, "", func(c *Config) any { return &c.SASL.QuorumServerRequired }),
+		fixed("quorum.auth.learner.saslLoginContext", "QuorumLearner", KindString, "", func(c *Config) any { return &c.SASL.QuorumLearnerContext }),
+		fixed("quorum.auth.server.saslLoginContext", "QuorumServer", KindString, "", func(c *Config) any { return &c.SASL.QuorumServerContext }),
+		fixed("quorum.auth.kerberos.servicePrincipal", "zkquorum/localhost", KindString, "", func(c *Config) any { return &c.SASL.QuorumServicePrincipal }).kept(reasonKerberos),
 		fixed("quorum.cnxn.threads.size", "20", KindInt, "threads", nil).without(quorumReason),
 		fixed("multiAddress.enabled", "false", KindBool, "", func(c *Config) any { return &c.Ensemble.MultiAddressEnabled }).onlineToo(),
 		fixed("multiAddress.reachabilityCheckEnabled", "true", KindBool, "", func(c *Config) any { return &c.Ensemble.ReachabilityCheckEnabled }).onlineToo().without(reasonReach),

@@ -64,7 +64,7 @@ func ensembleKeys() []*Key {
 		prop("observerMaster.sizeLimit", "33554432", KindInt, "bytes", nil).without("observers of a follower are served out of what commitLogCount keeps, and out of the log"),
 		bareProp("leader.nodelay", "true", KindBool, "", func(c *Config) any { return &c.Ensemble.LeaderNoDelay }),
 		bareProp("follower.nodelay", "true", KindBool, "", func(c *Config) any { return &c.Ensemble.FollowerNoDelay }),
-		prop("kerberos.canonicalizeHostNames", "false", KindBool, "", func(c *Config) any { return &c.SASL.CanonicalizeHostNames }).kept(reasonSASL),
+		prop("kerberos.canonicalizeHostNames", "false", KindBool, "", func(c *Config) any { return &c.SASL.CanonicalizeHostNames }).kept(reasonKerberos),
 		prop("leader.ackLoggingFrequency", "1000", KindInt, "acks", nil).without("acknowledgements are not logged one by one"),
 	}
 	async := noEffect(reasonBuiltIn+", a stuck socket blocks nobody", KindBool,

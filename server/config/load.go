@@ -222,20 +222,6 @@ func (b *builder) checkSasl() *Error {
 	return nil
 }
 
-// checkQuorumSecurity refuses a member of an ensemble whose operator wants its links to other servers
-// protected, which this build cannot do: they would be in the clear.
-func (b *builder) checkQuorumSecurity() *Error {
-	if !b.cfg.IsDistributed() {
-		return nil
-	}
-	const fix = "drop the key, and keep the quorum and election ports within a network that you trust"
-	switch {
-	case b.cfg.SASL.QuorumEnabled:
-		return b.missing("quorum.auth.enableSasl", "this build does not authenticate servers to each other", fix)
-	}
-	return nil
-}
-
 func (b *builder) missing(key, message, fix string) *Error {
 	return &Error{ExitCode: ExitInvalidInvocation, Message: message, File: b.src.Path, Key: key, Value: b.cfg.settings[key].Value, Fix: fix}
 }

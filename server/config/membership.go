@@ -52,9 +52,6 @@ func (b *builder) membership(p *Properties) *Error {
 		}
 	}
 	b.warnOfMixUps(p)
-	if err := b.checkQuorumSecurity(); err != nil {
-		return err
-	}
 	if err := b.readMyID(); err != nil {
 		return err
 	}

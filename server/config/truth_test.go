@@ -87,19 +87,3 @@ func TestHonouredKeysAreRead(t *testing.T) {
 		}
 	}
 }
-
-// TestQuorumSecurity: a member of an ensemble is refused what it cannot do; a server alone is told that it
-// does not matter.
-func TestQuorumSecurity(t *testing.T) {
-	const members = "initLimit=5\nsyncLimit=2\nserver.1=a:1:2\nserver.2=b:1:2\nserver.3=c:1:2\n"
-	for _, line := range []string{"quorum.auth.enableSasl=true"} {
-		_, _, err := parse(t, base+members+line+"\n")
-		if ExitCodeOf(err) != ExitInvalidInvocation || !strings.Contains(err.Error(), "servers to each other") {
-			t.Errorf("%s in an ensemble: %v", line, err)
-		}
-		_, warnings, err := parse(t, base+line+"\n")
-		if err != nil || len(warnings) != 1 || !strings.Contains(warnings[0].Message, "stands alone") {
-			t.Errorf("%s alone: %v, %v", line, warnings, err)
-		}
-	}
-}

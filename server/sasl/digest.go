@@ -26,12 +26,14 @@ var (
 type Service struct {
 	Protocol string // of digest-uri
 	Realm    string // also the server's name in digest-uri
+	// ActAs has clients say that they act as themselves, as Java's do there.
+	ActAs bool
 }
 
 // The services of ZooKeeper's servers, for clients and for other servers.
 var (
 	ForClients = Service{Protocol: "zookeeper", Realm: "zk-sasl-md5"}
-	ForServers = Service{Protocol: "zookeeper-quorum", Realm: "zk-quorum-sasl-md5"}
+	ForServers = Service{Protocol: "zookeeper-quorum", Realm: "zk-quorum-sasl-md5", ActAs: true}
 )
 
 func (s Service) uri() string { return s.Protocol + "/" + s.Realm }
@@ -218,12 +220,19 @@ func (c *Client) Step(token []byte) (answer []byte, done bool, err error) {
 		realm = c.service.Realm
 	}
 	l := &login{user: c.user, realm: realm, password: c.password, nonce: d["nonce"], cnonce: newNonce(), nc: "00000001", uri: c.service.uri(), utf8: d["charset"] == "utf-8"}
+	if c.service.ActAs {
+		l.authzid = l.user
+	}
 	c.login = l
 	if l.utf8 {
 		answer = []byte("charset=utf-8,")
 	}
-	return fmt.Appendf(answer, `username=%s,realm=%s,nonce=%s,nc=%s,cnonce=%s,digest-uri=%s,maxbuf=65536,response=%s,qop=auth`,
-		quote(l.user), quote(l.realm), quote(l.nonce), l.nc, quote(l.cnonce), quote(l.uri), l.response("AUTHENTICATE")), false, nil
+	answer = fmt.Appendf(answer, `username=%s,realm=%s,nonce=%s,nc=%s,cnonce=%s,digest-uri=%s,maxbuf=65536,response=%s,qop=auth`,
+		quote(l.user), quote(l.realm), quote(l.nonce), l.nc, quote(l.cnonce), quote(l.uri), l.response("AUTHENTICATE"))
+	if l.authzid != "" {
+		answer = fmt.Appendf(answer, ",authzid=%s", quote(l.authzid))
+	}
+	return answer, false, nil
 }
 
 // offers tells whether one of a list with commas is want.

@@ -33,6 +33,21 @@ func TestResponse(t *testing.T) {
 	}
 }
 
+// TestRecorded takes the login of a Java server with another, as recorded.
+func TestRecorded(t *testing.T) {
+	s := NewServer(ForServers, testUsers(t, `user_zkq="zkq-secret"`))
+	if _, _, err := s.Step(nil); err != nil {
+		t.Fatal(err)
+	}
+	s.nonce = "wftcWhbcNiE1vT2AYXy0TE+/zx69VtYoYTA62lp5"
+	final, done, err := s.Step([]byte(`charset=utf-8,username="zkq",realm="zk-quorum-sasl-md5",nonce="wftcWhbcNiE1vT2AYXy0TE+/zx69VtYoYTA62lp5",nc=00000001,` +
+		`cnonce="TkgZ6T8HaxS3P8Wef4rgIN03sNX6syH6krZcJFt6",digest-uri="zookeeper-quorum/zk-quorum-sasl-md5",maxbuf=65536,` +
+		`response=98ae16a5e4fe98962de79e394934ab2f,qop=auth,authzid="zkq"`))
+	if err != nil || !done || string(final) != "rspauth=a3b9250bcabea972b68aff8effbf3d44" {
+		t.Errorf("%q, %v, %v", final, done, err)
+	}
+}
+
 // TestExchange logs in, or does not.
 func TestExchange(t *testing.T) {
 	users := testUsers(t, `user_bob="pw" user_al="a \"b\\ c;" user_émile="é" user_张="密码"`)
