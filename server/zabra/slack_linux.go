@@ -28,12 +28,17 @@ func relaxTimers() {
 		_ = os.Unsetenv(slackEnv)
 		return
 	}
+	// By its own path: of /proc/self/exe the process would have the name "exe".
+	self, err := os.Executable()
+	if err != nil {
+		return
+	}
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	before, err := unix.PrctlRetInt(unix.PR_GET_TIMERSLACK, 0, 0, 0, 0)
 	if err != nil || before >= timerSlackNs || unix.Prctl(unix.PR_SET_TIMERSLACK, timerSlackNs, 0, 0, 0) != nil {
 		return
 	}
-	_ = unix.Exec("/proc/self/exe", os.Args, append(os.Environ(), slackEnv+"=set"))
+	_ = unix.Exec(self, os.Args, append(os.Environ(), slackEnv+"=set"))
 	_ = unix.Prctl(unix.PR_SET_TIMERSLACK, uintptr(before), 0, 0, 0) // as it was: a default that cannot be set does no harm
 }

@@ -31,6 +31,10 @@ func TestTimersAreRelaxed(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer c.Close()
+	name, err := os.ReadFile(fmt.Sprintf("/proc/%d/comm", cmd.Process.Pid))
+	if want := filepath.Base(cmd.Path); err != nil || strings.TrimSpace(string(name)) != want[:min(len(want), 15)] {
+		t.Errorf("the process has the name %q, want that of %s; %v", name, cmd.Path, err)
+	}
 	threads, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*", cmd.Process.Pid))
 	if err != nil || len(threads) < 2 {
 		t.Fatal(threads, err)
