@@ -25,7 +25,7 @@
 // closed when its queue holds more than it may; one that is not read from makes TCP slow its
 // peer down.
 //
-//	replica goroutine --- Send, SendRef, SendStream, Flush ---> queue ---> writer ---> socket
+//	replica goroutine --- Send, QueueBytes, SendWait, Flush -> queue ---> writer ---> socket
 //	replica goroutine <-- Packets, Snapshot, Closed ----------- reader <----------- socket
 //
 // # Who ends what
@@ -34,5 +34,5 @@
 // its Close returns. Close must not be called on one of those goroutines, that is, not in a
 // callback; Link.Shutdown may.
 //
-// TLS comes in by the functions that dial and listen, SASL by those that authenticate.
+// TLS comes in by the functions that dial and listen, SASL by Auth.
 package transport

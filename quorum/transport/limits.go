@@ -38,6 +38,6 @@ const (
 	bulkMaxBytes = 4 << 20
 	// linksMax bounds the links of a Listener; a further one is closed.
 	linksMax = 1024
-	// streamBytes is the size of the pieces in which a stream is written.
-	streamBytes = 64 << 10
+	// joinedBytes is the most that is written at once to a connection that takes one buffer only.
+	joinedBytes = 64 << 10
 )

@@ -159,7 +159,7 @@ func (l *Link) run(h Handler) {
 // finish gives up what is still queued.
 func (l *Link) finish() {
 	l.mu.Lock()
-	l.mu.queue.release(l.mu.reason)
+	l.mu.queue.release()
 	l.mu.Unlock()
 	if l.onEnd != nil {
 		l.onEnd()

@@ -1,10 +1,8 @@
 package transport
 
 import (
-	"io"
 	"net"
 
-	"zabra.dev/zabra/engine/jute"
 	"zabra.dev/zabra/quorum"
 )
 
@@ -15,20 +13,13 @@ type queue struct {
 	copied   []byte
 }
 
-// segment is a part of the queue: bytes of someone else, with the reference to give back, a
-// range of queue.copied, or a stream.
+// segment is a part of the queue: bytes of someone else, with the reference to give back, or a
+// range of queue.copied.
 type segment struct {
-	b      []byte
-	ref    Ref
-	off    int // of copied, if b is nil
-	end    int
-	stream *stream
-}
-
-// stream is what a function writes in place of a segment.
-type stream struct {
-	f    func(io.Writer) error
-	done chan error // has room for the one result
+	b   []byte
+	ref Ref
+	off int // of copied, if b is nil
+	end int
 }
 
 // copy appends bytes to the queue's own, and returns them to be filled in.
@@ -40,7 +31,7 @@ func (q *queue) copy(n int) []byte {
 		q.copied = grown
 	}
 	q.copied = q.copied[:start+n]
-	if k := len(q.segments); k > 0 && q.segments[k-1].b == nil && q.segments[k-1].stream == nil {
+	if k := len(q.segments); k > 0 && q.segments[k-1].b == nil {
 		q.segments[k-1].end = start + n
 	} else {
 		q.segments = append(q.segments, segment{off: start, end: start + n})
@@ -48,15 +39,12 @@ func (q *queue) copy(n int) []byte {
 	return q.copied[start:]
 }
 
-// release gives back what was not written, for the given reason, and empties the queue.
-func (q *queue) release(reason error) {
+// release gives the references back, and empties the queue.
+func (q *queue) release() {
 	for i := range q.segments {
 		s := &q.segments[i]
 		if s.ref != nil {
 			s.ref.Release()
-		}
-		if s.stream != nil {
-			s.stream.done <- reason
 		}
 	}
 	q.reset()
@@ -192,36 +180,6 @@ func (l *Link) SendWait(b []byte) error {
 	return l.Send(b)
 }
 
-// SendStream writes what f writes, in its place among what is queued; what is queued behind it waits.
-// f is called on the writer's goroutine and is slowed down by the peer. An error of f ends the link.
-// SendStream returns when f has, or when the link has ended without calling it.
-func (l *Link) SendStream(f func(io.Writer) error) error {
-	s := &stream{f: f, done: make(chan error, 1)}
-	l.mu.Lock()
-	if l.mu.reason != nil {
-		l.mu.Unlock()
-		return l.reason()
-	}
-	l.mu.queue.segments = append(l.mu.queue.segments, segment{stream: s})
-	l.mu.Unlock()
-	l.Flush()
-	return <-s.done
-}
-
-// SendSnap sends a SNAP packet, the raw tree that f writes, and the signature; see SendStream.
-func (l *Link) SendSnap(z quorum.Zxid, f func(io.Writer) error) error {
-	return l.SendStream(func(w io.Writer) error {
-		if _, err := w.Write(quorum.AppendPacket(nil, quorum.PacketSnap, z, nil)); err != nil {
-			return err
-		}
-		if err := f(w); err != nil {
-			return err
-		}
-		_, err := w.Write(jute.AppendString(nil, quorum.SnapSignature))
-		return err
-	})
-}
-
 func (l *Link) wakeWriter() {
 	select {
 	case l.wake <- struct{}{}:
@@ -254,13 +212,13 @@ func (l *Link) write() {
 		if err != nil {
 			l.fail(err)
 		}
-		// Streams have been answered, references are given back here whether they were written or not.
+		// References are given back here whether they were written or not.
 		written := 0
 		for i := range taken.segments {
 			s := &taken.segments[i]
 			written += len(s.b) + s.end - s.off
 		}
-		taken.release(l.reason())
+		taken.release()
 		l.mu.Lock()
 		l.mu.bytes -= written
 		l.mu.room.Broadcast()
@@ -277,7 +235,7 @@ type linkWriter struct {
 	// vector collects the buffers of one system call; buffers is what net consumes of it.
 	vector  [][]byte
 	buffers net.Buffers
-	// joined collects the bytes for a connection that takes one buffer only, and of streams.
+	// joined collects the bytes for a connection that takes one buffer only.
 	joined []byte
 }
 
@@ -285,31 +243,12 @@ type linkWriter struct {
 func (w *linkWriter) writeQueue(q *queue) error {
 	for i := range q.segments {
 		s := &q.segments[i]
-		switch {
-		case s.stream != nil:
-			if err := w.flush(); err != nil {
-				return err
-			}
-			if reason := w.l.reason(); reason != nil {
-				return reason // too late to begin something long
-			}
-			err := s.stream.f(w)
-			if err == nil {
-				err = w.flush()
-			}
-			s.stream.done <- err
-			s.stream = nil
-			if err != nil {
-				return err
-			}
-		case s.b != nil:
-			if err := w.add(s.b); err != nil {
-				return err
-			}
-		default:
-			if err := w.add(q.copied[s.off:s.end]); err != nil {
-				return err
-			}
+		b := s.b
+		if b == nil {
+			b = q.copied[s.off:s.end]
+		}
+		if err := w.add(b); err != nil {
+			return err
 		}
 	}
 	return w.flush()
@@ -321,8 +260,7 @@ const vectorMax = 1024
 // add appends b, which stays valid until the next flush, to the next write.
 func (w *linkWriter) add(b []byte) error {
 	if !w.l.vectors {
-		_, err := w.Write(b)
-		return err
+		return w.join(b)
 	}
 	w.vector = append(w.vector, b)
 	if len(w.vector) == vectorMax {
@@ -331,23 +269,22 @@ func (w *linkWriter) add(b []byte) error {
 	return nil
 }
 
-// Write copies b into the next write; it is what streams write with.
-func (w *linkWriter) Write(b []byte) (int, error) {
-	n := len(b)
+// join copies b into the next write.
+func (w *linkWriter) join(b []byte) error {
 	for len(b) > 0 {
 		if w.joined == nil {
-			w.joined = make([]byte, 0, streamBytes)
+			w.joined = make([]byte, 0, joinedBytes)
 		}
 		k := min(len(b), cap(w.joined)-len(w.joined))
 		w.joined = append(w.joined, b[:k]...)
 		b = b[k:]
 		if len(w.joined) == cap(w.joined) {
 			if err := w.flush(); err != nil {
-				return 0, err
+				return err
 			}
 		}
 	}
-	return n, nil
+	return nil
 }
 
 // flush writes what was added or joined; at most one of the two is not empty.

@@ -10,7 +10,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"zabra.dev/zabra/engine/jute"
 	"zabra.dev/zabra/engine/proto"
@@ -101,8 +100,7 @@ func smallTree() []byte {
 	return jute.AppendString(b, "/")
 }
 
-// TestSnapBothWays streams a tree from one link to another, with packets around it that are queued
-// meanwhile.
+// TestSnapBothWays sends a tree from one link to another, with packets around it.
 func TestSnapBothWays(t *testing.T) {
 	noLeaks(t)
 	a, b := connPair(t)
@@ -114,23 +112,9 @@ func TestSnapBothWays(t *testing.T) {
 	defer learner.Close()
 	tree := smallTree()
 	must(t, leader.QueuePacket(quorum.PacketLeaderInfo, 1, []byte("x")))
-	inside, sent := make(chan struct{}), make(chan error, 1)
-	go func() {
-		sent <- leader.SendSnap(9, func(w io.Writer) error {
-			_, err := w.Write(tree[:10])
-			close(inside)
-			for cond := true; cond && err == nil; cond = leader.QueuedBytes() == 0 {
-				<-time.After(time.Millisecond) // until something waits behind
-			}
-			if err == nil {
-				_, err = w.Write(tree[10:])
-			}
-			return err
-		})
-	}()
-	<-inside
+	must(t, leader.SendWait(append(quorum.AppendPacket(nil, quorum.PacketSnap, 9, nil), tree[:10]...)))
+	must(t, leader.SendWait(append(bytes.Clone(tree[10:]), treeSignature...)))
 	must(t, leader.Send(quorum.AppendPacket(nil, quorum.PacketNewLeader, 2, nil)))
-	must(t, <-sent)
 	var got []byte
 	must(t, learner.ReceiveTree(func(r io.Reader) (err error) {
 		got, err = io.ReadAll(r)
@@ -233,47 +217,4 @@ func TestSnapFailures(t *testing.T) {
 	_, err = peer.Write(append(bytes.Clone(snap), snap...))
 	must(t, err)
 	eventually(t, "both", c.got(2*len(snap)))
-}
-
-// TestStreamFails: an error of who writes a stream ends the link and is returned.
-func TestStreamFails(t *testing.T) {
-	noLeaks(t)
-	mine := errors.New("mine")
-	l, c, _ := linkTo(t, LinkOptions{})
-	if err := l.SendSnap(1, func(io.Writer) error { return mine }); err != mine {
-		t.Errorf("%v", err)
-	}
-	if err := c.reason(t); err != mine {
-		t.Errorf("%v", err)
-	}
-	called := false
-	if err := l.SendStream(func(io.Writer) error { called = true; return nil }); err != mine || called {
-		t.Errorf("%v, called %v", err, called)
-	}
-	// One that is stuck behind a peer that does not read ends with the link.
-	l, _, _ = linkTo(t, LinkOptions{})
-	stuck, inside := make(chan error, 2), make(chan struct{})
-	go func() {
-		stuck <- l.SendStream(func(w io.Writer) error {
-			close(inside)
-			for {
-				if _, err := w.Write(make([]byte, 1<<20)); err != nil {
-					return err
-				}
-			}
-		})
-	}()
-	<-inside
-	go func() { stuck <- l.SendStream(func(io.Writer) error { return nil }) }() // waits behind
-	eventually(t, "the second stream", func() bool {
-		l.mu.Lock()
-		defer l.mu.Unlock()
-		return len(l.mu.queue.segments) == 1
-	})
-	l.fail(mine)
-	for range 2 {
-		if err := <-stuck; err == nil {
-			t.Error("a stream that was cut succeeds")
-		}
-	}
 }
