@@ -53,7 +53,7 @@ func (s *Server) Word(np netpoll.Conn, word string, arg []byte) {
 	go func() {
 		defer s.answers.Done()
 		answer := s.answer(word, mask)
-		l.np.Post(func() {
+		np.Loop().Post(func() {
 			// An error means that the client has gone.
 			_ = np.Write(answer)
 			np.CloseAfterFlush()

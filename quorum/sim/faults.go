@@ -158,10 +158,11 @@ func (w *world) operate(seed uint64) {
 
 // loseDisk takes the disk of a server away, with its process. One at a time: its operator starts the server with
 // an empty disk when all others serve under one leader. Had they not, one of them could take what the
-// server has promised and forgotten, an epoch that it accepted, for granted.
+// server has promised and forgotten, an epoch that it accepted, for granted. A disk without which the others are no quorum
+// is not lost: with two voters, say, nothing but an operator who takes that risk gets such an ensemble going again.
 func (s *server) loseDisk() {
 	for _, o := range s.w.servers {
-		if o.lost {
+		if o.lost || o != s && !(suffice(o.config, s.id) && suffice(o.lastSeen, s.id)) {
 			return
 		}
 	}
@@ -176,6 +177,11 @@ func (s *server) loseDisk() {
 	s.hist = history{}
 	s.damaged = true
 	s.replaceDisk()
+}
+
+// suffice reports whether a member list, nil for none, has a quorum without a server.
+func suffice(c *quorum.Config, without quorum.ServerID) bool {
+	return c == nil || c.ContainsQuorum(func(id quorum.ServerID) bool { return id != without })
 }
 
 // replaceDisk is the operator, who looks from time to time whether the server may be started.
