@@ -322,7 +322,7 @@ func (c *chaos) live(ctx context.Context, who int, cl *client.Client, rng *rand.
 	x := &life{fate: fateAlive}
 	tick := time.NewTicker(chaosPace)
 	defer tick.Stop()
-	for ; ; *n++ {
+	for {
 		select {
 		case <-ctx.Done():
 			return x
@@ -336,6 +336,7 @@ func (c *chaos) live(ctx context.Context, who int, cl *client.Client, rng *rand.
 			continue
 		}
 		x.id = cl.Session().ID
+		*n++ // here, since the next session must not make the nodes of this one, which may be there still
 		opCtx, cancel := context.WithTimeout(context.Background(), chaosOpTimeout)
 		err := c.act(opCtx, who, cl, rng, *n, x)
 		cancel()
