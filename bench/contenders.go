@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	"time"
 
 	"zabra.dev/zabra/bench/rig"
 )
@@ -54,3 +55,29 @@ func (c *contenders) makeDir() (dir string, remove func(), err error) {
 	}
 	return dir, func() { _ = os.RemoveAll(dir) }, nil // a temporary folder that stays is no failure
 }
+
+// A Setting is under what a result came about.
+type Setting struct {
+	Started   time.Time `json:"started"`
+	Machine   Machine   `json:"machine"`
+	JavaFlags string    `json:"java_flags,omitempty"`
+	Servers   int       `json:"servers"` // in each ensemble
+}
+
+// begin notes the setting of a measurement that starts now, and gives what it needs. remove is called at its end.
+func (c *contenders) begin(servers int) (s Setting, kinds []rig.Kind, dir string, remove func(), err error) {
+	if kinds, err = c.kinds(); err != nil {
+		return s, nil, "", nil, err
+	}
+	if dir, remove, err = c.makeDir(); err != nil {
+		return s, nil, "", nil, err
+	}
+	s = Setting{Started: time.Now(), Machine: machine(), Servers: servers}
+	if c.java {
+		s.JavaFlags = c.javaFlags
+	}
+	return s, kinds, dir, remove, nil
+}
+
+// end notes what else went on meanwhile.
+func (s *Setting) end() { s.Machine.LoadAverage = machine().LoadAverage }

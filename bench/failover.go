@@ -18,12 +18,9 @@ import (
 
 // A Failover is the result of zabra bench failover.
 type Failover struct {
-	Started   time.Time `json:"started"`
-	Machine   Machine   `json:"machine"`
-	JavaFlags string    `json:"java_flags,omitempty"`
-	Servers   int       `json:"servers"`
-	Sessions  int       `json:"sessions"`
-	Trials    []Outage  `json:"trials"`
+	Setting
+	Sessions int      `json:"sessions"`
+	Trials   []Outage `json:"trials"`
 }
 
 // An Outage is what the end of a leader meant for clients.
@@ -68,21 +65,14 @@ func runFailover(ctx context.Context, args []string, stdout, stderr io.Writer) e
 	if o.servers < 3 || o.sessions < 1 || o.rounds < 1 || o.pause <= 0 {
 		return fmt.Errorf("%w: servers must be above 2, sessions, rounds and pause above 0", errUsage)
 	}
-	kinds, err := o.kinds()
-	if err != nil {
-		return err
-	}
-	dir, remove, err := o.makeDir()
+	setting, kinds, dir, remove, err := o.begin(o.servers)
 	if err != nil {
 		return err
 	}
 	defer remove()
-	f := &Failover{Started: time.Now(), Machine: machine(), Servers: o.servers, Sessions: o.sessions}
-	if o.java {
-		f.JavaFlags = o.javaFlags
-	}
+	f := &Failover{Setting: setting, Sessions: o.sessions}
 	err = f.run(ctx, o, kinds, dir, stderr)
-	f.Machine.LoadAverage = machine().LoadAverage
+	f.end()
 	writeFailover(stdout, f)
 	if o.jsonPath != "" {
 		err = errors.Join(err, writeJSON(o.jsonPath, f))

@@ -16,13 +16,10 @@ import (
 
 // A Joining is the result of zabra bench join.
 type Joining struct {
-	Started   time.Time `json:"started"`
-	Machine   Machine   `json:"machine"`
-	JavaFlags string    `json:"java_flags,omitempty"`
-	Servers   int       `json:"servers"`
-	Znodes    int       `json:"znodes"`
-	Rate      float64   `json:"rate"` // writes per second
-	Joins     []Join    `json:"joins"`
+	Setting
+	Znodes int     `json:"znodes"`
+	Rate   float64 `json:"rate"` // writes per second
+	Joins  []Join  `json:"joins"`
 }
 
 // A Join is what an empty server needed to join, and what clients of the leader noticed.
@@ -63,21 +60,14 @@ func runJoin(ctx context.Context, args []string, stdout, stderr io.Writer) error
 	if o.servers < 3 || o.znodes < 1 || o.rounds < 1 || o.rate <= 0 || o.duration <= 0 {
 		return fmt.Errorf("%w: servers must be above 2, znodes, rounds, rate and duration above 0", errUsage)
 	}
-	kinds, err := o.kinds()
-	if err != nil {
-		return err
-	}
-	dir, remove, err := o.makeDir()
+	setting, kinds, dir, remove, err := o.begin(o.servers)
 	if err != nil {
 		return err
 	}
 	defer remove()
-	j := &Joining{Started: time.Now(), Machine: machine(), Servers: o.servers, Znodes: o.znodes, Rate: o.rate}
-	if o.java {
-		j.JavaFlags = o.javaFlags
-	}
+	j := &Joining{Setting: setting, Znodes: o.znodes, Rate: o.rate}
 	err = j.run(ctx, o, kinds, dir, stderr)
-	j.Machine.LoadAverage = machine().LoadAverage
+	j.end()
 	writeJoining(stdout, j)
 	if o.jsonPath != "" {
 		err = errors.Join(err, writeJSON(o.jsonPath, j))

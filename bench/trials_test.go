@@ -21,7 +21,7 @@ func line(table string, cells ...string) bool {
 func ms(n int) load.Duration { return load.Duration(time.Duration(n) * time.Millisecond) }
 
 func TestWriteFailover(t *testing.T) {
-	f := &Failover{Servers: 3, Sessions: 9}
+	f := &Failover{Setting: Setting{Servers: 3}, Sessions: 9}
 	for i, n := range []int{40, 10, 30, 20} {
 		f.Trials = append(f.Trials, Outage{"java", eventStop, i, ms(10 * n), ms(20 * n)}, Outage{"zabra", eventStop, i, ms(n), ms(2 * n)})
 	}
@@ -40,7 +40,7 @@ func TestWriteFailover(t *testing.T) {
 }
 
 func TestWriteJoining(t *testing.T) {
-	j := &Joining{Servers: 3, Znodes: 1000, Rate: 10}
+	j := &Joining{Setting: Setting{Servers: 3}, Znodes: 1000, Rate: 10}
 	for i, n := range []int{4, 1, 3} {
 		for k, c := range []string{"java", "zabra"} {
 			j.Joins = append(j.Joins, Join{Contender: c, Round: i, Took: ms(n), Before: load.Latency{P99: ms(n + 10 + k)}, During: load.Latency{P99: ms(n + 20 + k), Max: ms(n + 30 + k)}})
