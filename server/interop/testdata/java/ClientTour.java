@@ -232,6 +232,8 @@ public final class ClientTour extends Tour {
         step("watch/of other set again", () -> zk.exists("/w/eph", w));
         o.close();
         events("watch/of other closed", zk, w);
+        // close() does not wait for the event thread, which tells of it last.
+        step("watch/other told of its close", () -> ow.await("Closed", 20000));
         put("watch/other's own events", ow.take());
     }
 
