@@ -240,6 +240,20 @@ func (e *Engine) NumDescendants(ref NodeRef) int {
 	return count
 }
 
+// EachTime calls f with the zxid and the time, in ms since 1970, of the creation and of the last write of each znode,
+// but for the built-in ones and what is below them, until f returns false.
+func (e *Engine) EachTime(f func(zxid proto.Zxid, timeMs int64) bool) {
+	more := true
+	e.walk(e.root, func(_ NodeRef, n *node) {
+		if !more || n.czxid == 0 || n.nameLen&flagSystem != 0 {
+			return
+		}
+		if more = f(n.czxid, n.ctime); more && n.mzxid != n.czxid {
+			more = f(n.mzxid, n.mtime)
+		}
+	})
+}
+
 // walk calls f with ref and every node below it, parents before children.
 func (e *Engine) walk(ref NodeRef, f func(NodeRef, *node)) {
 	for at := ref; ; {

@@ -23,10 +23,12 @@ const (
 	// FeatureLooseSync: a COMMIT may come before the SYNC of an earlier request. A follower that serves
 	// observers does not say so, because they may be Java's, whose answers must come in the order of the requests.
 	FeatureLooseSync
+	// FeatureMark: DIFF, TRUNC and SNAP may carry a Mark.
+	FeatureMark
 )
 
 // AllFeatures is what this code can do.
-const AllFeatures = FeatureCumulativeAck | FeatureCumulativeCommit | FeatureImage | FeatureLooseSync
+const AllFeatures = FeatureCumulativeAck | FeatureCumulativeCommit | FeatureImage | FeatureLooseSync | FeatureMark
 
 // Has reports whether all of want are in f.
 func (f Features) Has(want Features) bool { return f&want == want }

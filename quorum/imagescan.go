@@ -6,7 +6,7 @@ import (
 	"zabra.dev/zabra/engine/jute"
 )
 
-// ImageMarker is the data of a SNAP packet behind which blocks stand; Java's SNAP has none. It is
+// ImageMarker begins the data of a SNAP packet behind which blocks stand; Java's SNAP has none. It is
 // only sent on a link that has FeatureImage.
 const ImageMarker = "Zabra image 1"
 

@@ -71,9 +71,13 @@ type ensemble struct {
 	readOnly    bool           // in read-only mode
 	received    *engine.Engine // a tree of the leader's that has not taken the place of ours yet
 	unlogged    []unloggedProposal
-	trimTo      quorum.Zxid // committed, not trimmed from the window yet
-	needSnap    bool        // the next learner must not offer its own history
-	offersNone  bool        // and this one does not
+	trimTo      quorum.Zxid     // committed, not trimmed from the window yet
+	foreignTo   quorum.ServerID // the last leader of whose ensemble this server's data turned out not to be; NoServer
+	unrelated   bool            // the tree that was received shares nothing with the one that is here
+	diverged    bool            // a transaction of this leader's has led to another tree than its digest says
+	healedAt    quorum.Epoch    // the newest epoch in which this server asked for a snapshot for that
+	needSnap    bool            // the next learner must not offer its own history
+	offersNone  bool            // and this one does not
 	// spaceAtMs is when to try again for space; 0: nothing waits for it.
 	spaceAtMs int64
 	// beginLogAt is where the log must begin anew, because of the image, before anything else is done with it;
@@ -148,6 +152,7 @@ func newEnsemble(r *replica, opts EnsembleOptions) (*ensemble, error) {
 	}
 	e.history.e = e
 	e.epochsOf = map[quorum.ServerID]quorum.Epoch{}
+	e.foreignTo = quorum.NoServer
 	if opts.ReconfigEnabled && opts.LastSeen != nil && opts.LastSeen.Version > opts.Config.Version {
 		e.lastSeen = opts.LastSeen
 	}
@@ -365,6 +370,7 @@ func (e *ensemble) follow(leader quorum.ServerID) {
 		Self: e.opts.Self, Leader: leader, Role: e.config.RoleOf(e.opts.Self), Config: e.config, LastSeen: e.lastSeen,
 		ReconfigEnabled: e.opts.ReconfigEnabled, AcceptedEpoch: e.epochs.accepted, CurrentEpoch: e.epochs.current,
 		LastZxid: offered, DurableZxid: last, Timing: e.opts.Timing, Features: e.learnerFeatures(),
+		Proposal: e.proposalOf, Digest: e.r.engine.Digest(), HasDigest: e.r.srv.opts.Engine.Digest,
 	})
 	e.durable = last
 	life := e.life
@@ -375,6 +381,9 @@ func (e *ensemble) follow(leader quorum.ServerID) {
 		patience = e.opts.Timing.Tick * time.Duration(e.opts.Timing.InitLimit)
 	}
 	pause := followPause(e.shortRoles)
+	if e.foreignTo == leader {
+		pause = max(pause, foreignPause)
+	}
 	e.r.srv.wg.Go(func() {
 		select {
 		case <-time.After(pause):

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io"
 
 	"zabra.dev/zabra/quorum"
 	"zabra.dev/zabra/quorum/zab"
@@ -34,6 +35,40 @@ func (h *history) Floor(peer quorum.Zxid) (quorum.Zxid, bool) {
 		return 0, false
 	}
 	return floor, true
+}
+
+// Proposal implements zab.History.
+func (h *history) Proposal(z quorum.Zxid) ([]byte, bool) {
+	if h.unreadable {
+		return nil, false
+	}
+	floor, _, err := h.e.r.wal.Floor(z)
+	if err != nil {
+		h.failed(err)
+		return nil, false
+	}
+	return h.logged(floor)
+}
+
+// logged returns the proposal with zxid z out of the log on disk, if it has it.
+func (h *history) logged(z quorum.Zxid) ([]byte, bool) {
+	if h.unreadable || z <= h.e.r.wal.BaseZxid() || z > h.e.r.wal.DurableZxid() {
+		return nil, false
+	}
+	r, err := h.e.r.wal.NewReader(z)
+	if err != nil {
+		h.failed(err)
+		return nil, false
+	}
+	got, packet, err := r.Next()
+	packet = bytes.Clone(packet)
+	if err != nil && !errors.Is(err, io.EOF) {
+		h.failed(err)
+	}
+	if err := r.Close(); err != nil {
+		h.failed(err)
+	}
+	return packet, err == nil && got == z
 }
 
 // nodeOverheadBytes is what a znode takes in a snapshot besides its path and data: lengths, ACL and stat.

@@ -48,6 +48,7 @@ func (e *ensemble) startMaster(last quorum.Zxid) {
 		machine: zab.NewObserverMaster(zab.LeaderOptions{
 			Self: e.opts.Self, Config: e.config, CurrentEpoch: e.epochs.current, LastZxid: last, DurableZxid: e.durable,
 			Timing: e.opts.Timing, ForceSnap: e.opts.ForceSnap, SnapSyncsMax: e.opts.SnapSyncsMax, DiffSyncsMax: e.opts.DiffSyncsMax,
+			Features: quorum.FeatureMark,
 		}, e.window, &e.history),
 	}
 	e.master.machine.Start(e.now(), &e.master.out)

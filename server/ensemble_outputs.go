@@ -1,6 +1,7 @@
 package server
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 
@@ -65,7 +66,7 @@ func (e *ensemble) do(o *zab.Output) bool {
 		e.streamDiff(*o)
 	case zab.OutStreamSnap:
 		e.figures.snaps.Add(1)
-		e.streamSnap(o.Link, o.Image)
+		e.streamSnap(o.Link, o.Image, bytes.Clone(o.Data))
 	case zab.OutClose:
 		if l := e.links[o.Link]; l != nil {
 			delete(e.links, o.Link)
@@ -85,7 +86,7 @@ func (e *ensemble) do(o *zab.Output) bool {
 	case zab.OutTruncateLog:
 		e.truncate(o.Zxid)
 	case zab.OutReceiveTree:
-		e.receiveTree(o.Link, o.Zxid, o.Image)
+		e.receiveTree(o)
 	case zab.OutTakeSnapshot:
 		e.takeSnapshot(o.Zxid)
 	case zab.OutCommit:
@@ -195,6 +196,9 @@ func (e *ensemble) commit(zxid quorum.Zxid) {
 	}
 	e.committed = max(e.committed, zxid)
 	e.r.applyCommitted()
+	if e.diverged {
+		e.heal(zxid)
+	}
 	if e.learner != nil {
 		// What is told to observers is sent first.
 		e.trimTo, e.master.informTo = zxid, zxid
@@ -211,6 +215,7 @@ func (e *ensemble) serve(epoch quorum.Epoch) {
 	}
 	s.unlockGates()
 	e.serving = true
+	e.foreignTo = quorum.NoServer
 	e.noteServing()
 	e.election.SetPeerEpoch(epoch)
 	e.answeredMs = s.nowMs()
@@ -245,6 +250,7 @@ func (e *ensemble) giveUp(reason error, needSnap bool, next quorum.ServerID) {
 	} else {
 		s.log.Warn("PeerState set to LOOKING", "err", reason)
 	}
+	needSnap = needSnap || errors.Is(reason, zab.ErrDiverged)
 	s.serving.Store(false)
 	if e.learner != nil && s.nowMs()-e.roleMs < shortRole.Milliseconds() {
 		e.shortRoles++
@@ -252,6 +258,8 @@ func (e *ensemble) giveUp(reason error, needSnap bool, next quorum.ServerID) {
 		e.shortRoles = 0
 	}
 	e.serving = false
+	e.diverged = false
+	e.meetForeign(reason)
 	// A history that must not be offered is no better for the want of space.
 	e.needSnap = needSnap || e.offersNone && isNoSpace(reason)
 	e.life++

@@ -20,9 +20,10 @@ const readOnlyGraceMin = 2 * time.Second
 // modeReadOnly is what srvr calls it.
 const modeReadOnly = "read-only"
 
-// readOnlyAt is when read-only mode begins if no leader is found, or never.
+// readOnlyAt is when read-only mode begins if no leader is found, or never. Data that a leader has found to be of
+// another ensemble is shown to nobody.
 func (e *ensemble) readOnlyAt() time.Duration {
-	if !e.opts.ReadOnlyMode || e.state != quorum.Looking || e.readOnly {
+	if !e.opts.ReadOnlyMode || e.state != quorum.Looking || e.readOnly || e.foreignTo != quorum.NoServer {
 		return never
 	}
 	return time.Duration(e.lookedMs)*time.Millisecond + max(readOnlyGraceMin, e.opts.Timing.Tick)

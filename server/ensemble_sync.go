@@ -81,8 +81,8 @@ func (e *ensemble) streamDiff(o zab.Output) {
 
 // streamSnap takes an image and sends it, as it is or as Java's tree, while the replica goes on. A leader that
 // does not serve yet may not take one, since nobody knows what of its history will stay, and may never serve
-// unless this learner joins: it sends the image that there is, and its log behind it.
-func (e *ensemble) streamSnap(id zab.LinkID, image bool) {
+// unless this learner joins: it sends the image that there is, and its log behind it. mark goes into the SNAP packet.
+func (e *ensemble) streamSnap(id zab.LinkID, image bool, mark []byte) {
 	r, s := e.r, e.r.srv
 	var taken <-chan error
 	if r.stable() {
@@ -104,7 +104,7 @@ func (e *ensemble) streamSnap(id zab.LinkID, image bool) {
 		if _, ok := r.ckpt.store.Meta(); ok && image {
 			send = s.sendImage
 		}
-		zxid, err := send(r.ckpt.store, w)
+		zxid, err := send(r.ckpt.store, w, mark)
 		if err != nil {
 			return 0, err
 		}
@@ -114,24 +114,24 @@ func (e *ensemble) streamSnap(id zab.LinkID, image bool) {
 }
 
 // sendTree sends the image as the tree that Java's learners take.
-func (s *Server) sendTree(store *snapshot.Store, w *linkWriter) (quorum.Zxid, error) {
+func (s *Server) sendTree(store *snapshot.Store, w *linkWriter, mark []byte) (quorum.Zxid, error) {
 	tree, err := loadImage(s, store)
 	if err != nil {
 		return 0, err
 	}
 	defer tree.Close()
-	w.snap(s, tree.LastZxid(), nil)
+	w.snap(s, tree.LastZxid(), mark)
 	return tree.LastZxid(), javadata.ExportTree(tree, w)
 }
 
 // sendImage sends the image's records as they are on disk.
-func (s *Server) sendImage(store *snapshot.Store, w *linkWriter) (quorum.Zxid, error) {
+func (s *Server) sendImage(store *snapshot.Store, w *linkWriter, mark []byte) (quorum.Zxid, error) {
 	image, err := store.NewReader()
 	if err != nil {
 		return 0, err
 	}
 	zxid := image.Meta().Zxid
-	w.snap(s, zxid, []byte(quorum.ImageMarker))
+	w.snap(s, zxid, append([]byte(quorum.ImageMarker), mark...))
 	blocks := snapshot.NewBlockWriter(w)
 	if err = image.Scan(s.ctx, nil, nil, blocks.Put); err == nil {
 		err = blocks.Close()
@@ -166,8 +166,13 @@ func (w *linkWriter) flush() error {
 }
 
 // receiveTree reads the tree behind a SNAP packet into memory, beside the replica.
-func (e *ensemble) receiveTree(id zab.LinkID, zxid quorum.Zxid, image bool) {
+func (e *ensemble) receiveTree(o *zab.Output) {
+	id, zxid, image := o.Link, o.Zxid, o.Image
 	l, life, s := e.links[id], e.life, e.r.srv
+	var own *treeFacts
+	if o.Compare {
+		own = factsOf(e.r.engine)
+	}
 	if l == nil {
 		return
 	}
@@ -194,8 +199,21 @@ func (e *ensemble) receiveTree(id zab.LinkID, zxid quorum.Zxid, image bool) {
 				}
 			}
 			if err == nil {
+				err = own.compare(tree)
+				if errors.Is(err, zab.ErrForeign) {
+					err = errors.Join(err, tree.Close())
+				}
+			}
+			unrelated := errors.Is(err, errUnrelated)
+			if unrelated {
+				err = nil
+			}
+			if err == nil {
 				// Before the link goes on to the packets behind the tree, which must come later.
-				e.r.post(func(*replica) { e.treeReceived(life, id, zxid, tree, nil) })
+				e.r.post(func(*replica) {
+					e.unrelated = unrelated && life == e.life
+					e.treeReceived(life, id, zxid, tree, nil)
+				})
 			}
 			return rest, err
 		})
@@ -312,6 +330,13 @@ func (e *ensemble) takeSnapshot(zxid quorum.Zxid) {
 		tree.SetLastZxid(zxid)
 	}
 	r.ckpt.abandon()
+	if e.unrelated {
+		if err := e.putAside(); err != nil {
+			e.snapshotFailed(err)
+			return
+		}
+		e.unrelated = false
+	}
 	if err := r.ckpt.replace(s, tree); err != nil {
 		e.snapshotFailed(err)
 		return
@@ -345,7 +370,7 @@ func (e *ensemble) dropReceived() {
 	if e.received != nil {
 		_ = e.received.Close()
 	}
-	e.received, e.unlogged = nil, nil
+	e.received, e.unlogged, e.unrelated = nil, nil, false
 }
 
 // An unloggedProposal follows a tree that is being received.

@@ -305,14 +305,15 @@ func (s *Server) admitConnect() bool {
 	return false
 }
 
-// noteDigest counts transactions whose digest is not that of the tree after them.
-func (s *Server) noteDigest(e *engine.Engine, res *engine.Result) {
+// noteDigest counts transactions whose digest is not that of the tree after them, and reports whether this is one.
+func (s *Server) noteDigest(e *engine.Engine, res *engine.Result) bool {
 	if !res.DigestMismatch {
-		return
+		return false
 	}
 	if s.figures.Counter("digest_mismatches_count").Add(1) == 1 {
 		s.log.Error(fmt.Sprintf("First digest mismatch on txn: 0x%x, actual digest is %d", res.Header.Zxid, int64(e.Digest())))
 	}
+	return true
 }
 
 // housekeepInterval is how often connections without a session are looked for.

@@ -307,6 +307,32 @@ func (k *checkpointer) replace(s *Server, e *engine.Engine) (err error) {
 	return nil
 }
 
+// putAside makes an image of e the current one and keeps it from all that removes images. It runs on the replica's
+// goroutine while no other image is being taken, and returns the folder.
+func (k *checkpointer) putAside(s *Server, e *engine.Engine) (dir string, err error) {
+	c, err := e.StartCheckpoint()
+	if err != nil {
+		return "", err
+	}
+	w, err := k.store.NewCheckpoint(c.Zxid())
+	if err != nil {
+		c.Abort()
+		return "", err
+	}
+	for done := false; !done; {
+		if done, err = c.Next(portionOffline, w.Put); err != nil {
+			c.Abort()
+			return "", errors.Join(err, w.Abort())
+		}
+	}
+	if err := w.Commit(snapshot.Meta{Zxid: c.Zxid(), Digest: c.Digest(), Records: -1, TakenAtMs: s.wallMs()}); err != nil {
+		c.Abort()
+		return "", errors.Join(err, w.Abort())
+	}
+	c.Finish()
+	return k.store.PutAside()
+}
+
 // takeUpSessions tracks the sessions of the tree, each with its whole timeout ahead.
 func (r *replica) takeUpSessions(nowMs int64) {
 	r.engine.EachSession(func(id proto.SessionID, timeoutMs int32) {

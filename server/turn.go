@@ -351,7 +351,9 @@ func (r *replica) applyOne(p *proposal) {
 	if err != nil {
 		panic("server: own transaction does not apply: " + err.Error())
 	}
-	r.srv.noteDigest(r.engine, res)
+	if r.srv.noteDigest(r.engine, res) && p.remote {
+		r.ens.diverged = true
+	}
 	r.srv.noteZxid(p.zxid)
 	written := &r.srv.loops[0].namespaces
 	if res.Header.Type != proto.OpMulti {

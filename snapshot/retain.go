@@ -64,6 +64,40 @@ func (s *Store) Retain() (Retained, error) {
 	return kept, nil
 }
 
+// PutAside keeps the current image like Retain, but in a folder that is for nobody but the operator: no Purge removes it,
+// and nothing is restored from it. It returns the folder.
+func (s *Store) PutAside() (dir string, err error) {
+	if err := s.acquire(); err != nil {
+		return "", err
+	}
+	defer s.release()
+	m, ok := s.Meta()
+	if !ok {
+		return "", ErrNoImage
+	}
+	if err := s.fs.MkdirAll(s.path(asideFolder), 0o755); err != nil {
+		return "", wrap(err, "put image %#x aside", m.Zxid)
+	}
+	name := retainedName(m.Zxid)
+	dir = s.path(asideFolder, name)
+	for n := 2; ; n++ {
+		if _, err = s.fs.Stat(dir); errors.Is(err, errNotExist) {
+			break
+		}
+		if err != nil {
+			return "", wrap(err, "put image %#x aside", m.Zxid)
+		}
+		dir = s.path(asideFolder, fmt.Sprintf("%s-%d", name, n))
+	}
+	if err = s.image.events.call(func() error { return s.image.db.Checkpoint(dir) }); err == nil {
+		err = syncFolder(s.fs, s.path(asideFolder))
+	}
+	if err == nil {
+		err = syncFolder(s.fs, s.dir)
+	}
+	return dir, wrap(err, "put image %#x aside", m.Zxid)
+}
+
 // ListRetained lists the retained images, oldest zxid first.
 func (s *Store) ListRetained() ([]Retained, error) {
 	names, err := s.fs.List(s.path(retainedFolder))

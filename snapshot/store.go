@@ -17,6 +17,7 @@ var errNotExist = os.ErrNotExist
 const (
 	imageFolder    = "image"
 	retainedFolder = "retained"
+	asideFolder    = "aside"
 	stagingFolder  = "staging"
 	tmpSuffix      = ".tmp"
 )

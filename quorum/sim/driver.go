@@ -288,11 +288,16 @@ func (s *server) decided(v quorum.Vote) {
 		last, durable = -1, -1
 	}
 	s.leading, s.dials = v.Leader, 0
-	s.learner = zab.NewLearner(zab.LearnerOptions{
+	opts := zab.LearnerOptions{
 		Self: s.id, Leader: v.Leader, Role: s.config.RoleOf(s.id), Config: s.config, LastSeen: s.lastSeen, ReconfigEnabled: s.w.plan.reconfig,
 		AcceptedEpoch: s.accepted, CurrentEpoch: s.current, LastZxid: last, DurableZxid: durable,
 		Timing: s.w.plan.timing, Features: s.w.plan.features[s.id-1], Bugs: s.w.bugs(), AcksDuringSync: s.w.plan.earlyAcks,
-	})
+		Proposal: s.logged,
+	}
+	if s.engine.LastZxid() == last {
+		opts.Digest, opts.HasDigest = s.engine.Digest(), true
+	}
+	s.learner = zab.NewLearner(opts)
 	s.dial()
 }
 
@@ -348,6 +353,10 @@ func (s *server) output(o *zab.Output) {
 	case zab.OutServe:
 		s.serve(o.Epoch)
 	case zab.OutGiveUp:
+		if errors.Is(o.Reason, zab.ErrForeign) || errors.Is(o.Reason, zab.ErrDiverged) {
+			// All servers of a world are of one ensemble.
+			s.w.fail("digest", "server %d gives up: %v", s.id, o.Reason)
+		}
 		s.needSnap = o.NeedSnap
 		s.stepDown(o.Reason.Error(), 0, o.Server)
 	case zab.OutSaveConfig:

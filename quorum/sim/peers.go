@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -296,6 +297,27 @@ func (s *server) streamSnap(o *zab.Output) {
 
 // logHistory is the zab.History of a server.
 type logHistory struct{ s *server }
+
+// Proposal implements zab.History.
+func (h logHistory) Proposal(z quorum.Zxid) ([]byte, bool) {
+	floor, ok := h.Floor(z)
+	if !ok {
+		return nil, false
+	}
+	return h.s.logged(floor)
+}
+
+// logged returns the proposal of z that the log has on disk.
+func (s *server) logged(z quorum.Zxid) ([]byte, bool) {
+	r, err := s.log.NewReader(z)
+	if err != nil {
+		return nil, false
+	}
+	got, packet, err := r.Next()
+	packet = bytes.Clone(packet)
+	r.Close()
+	return packet, err == nil && got == z
+}
 
 func (h logHistory) Floor(peer quorum.Zxid) (quorum.Zxid, bool) {
 	s := h.s

@@ -105,7 +105,7 @@ func (l *Link) fill(b *Batch) (snap bool, err error) {
 			used += n
 			b.Packets = append(b.Packets, p)
 			if snap = l.opts.Learner && p.Type == quorum.PacketSnap; snap {
-				l.image = string(p.Data) == quorum.ImageMarker
+				l.image = quorum.IsImage(p.Data)
 			}
 		}
 		if len(b.Packets) > 0 {

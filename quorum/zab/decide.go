@@ -12,6 +12,9 @@ type History interface {
 	// since the last SNAP; it is larger than snapshotSizeFactor times the image, or the factor is
 	// negative; or it cannot be read. False is always safe: the peer gets a snapshot.
 	Floor(peer quorum.Zxid) (floor quorum.Zxid, ok bool)
+	// Proposal returns the PROPOSAL packet of the newest transaction that is not above z, lent until the next call. ok
+	// is false when it cannot be had from the log; then a learner is told no mark.
+	Proposal(z quorum.Zxid) (packet []byte, ok bool)
 }
 
 // syncKind is how a learner is brought to the leader's history.

@@ -22,6 +22,8 @@ func (h diskHistory) Floor(peer quorum.Zxid) (quorum.Zxid, bool) {
 	return floor, peer >= h.base
 }
 
+func (diskHistory) Proposal(quorum.Zxid) ([]byte, bool) { return nil, false }
+
 // TestDecideSync goes through the table of section 4.6, row by row.
 func TestDecideSync(t *testing.T) {
 	window := func(base quorum.Zxid, zxids ...quorum.Zxid) *Window {

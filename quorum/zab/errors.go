@@ -37,6 +37,10 @@ var (
 	ErrHole = errors.New("zab: hole in the history")
 	// ErrStream: the driver could not send what a peer needs.
 	ErrStream = errors.New("zab: history cannot be sent")
+	// ErrForeign: the learner's history is not of the leader's ensemble.
+	ErrForeign = errors.New("zab: the data is not of the leader's ensemble")
+	// ErrDiverged: the learner's tree is not the leader's, though both are of one history.
+	ErrDiverged = errors.New("zab: the tree is not the leader's")
 	// ErrTree: the leader's snapshot did not arrive whole.
 	ErrTree = errors.New("zab: snapshot not received")
 	// ErrTruncate: the log cannot be cut where the leader says.

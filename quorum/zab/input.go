@@ -73,7 +73,8 @@ const (
 	InTruncated
 	// InTreeReceived: the tree behind SNAP has come whole. It is in memory, or put aside: log and
 	// image on disk are still the old ones, and are what a crash leaves. Zxid is that of the
-	// SNAP packet. OK is false when it did not come whole. Learner.
+	// SNAP packet. OK is false when it did not come whole, or, with an ErrForeign in Err, is of another ensemble than
+	// what is here. Learner.
 	InTreeReceived
 	// InSnapshotTaken: the OutTakeSnapshot for Zxid is done; step InResign if it cannot be. Learner.
 	InSnapshotTaken

@@ -39,7 +39,13 @@ type LearnerOptions struct {
 	LastZxid, DurableZxid quorum.Zxid
 	Timing                Timing
 	Features              quorum.Features
-	Bugs                  Bugs
+	// Proposal returns the PROPOSAL packet with zxid z of the own log, lent until the next call; ok is false when the log
+	// does not have it. It is asked during Step. nil: the log tells nothing.
+	Proposal func(z quorum.Zxid) (packet []byte, ok bool)
+	// Digest is that of the own tree at LastZxid, if HasDigest.
+	Digest    uint64
+	HasDigest bool
+	Bugs      Bugs
 	// AcksDuringSync has the learner acknowledge the proposals of its history as they get to the disk, in front of
 	// NEWLEADER, as those of some Java releases do: for tests, which show that the leader bears it (ZOOKEEPER-4685).
 	AcksDuringSync bool
@@ -69,6 +75,7 @@ type Learner struct {
 	applied   quorum.Zxid // up to where OutCommit was given
 	acked     quorum.Zxid // newest proposal acknowledged
 
+	marks bool        // the leader tells marks
 	cutAt quorum.Zxid // of OutTruncateLog
 	tree  quorum.Zxid // of SNAP, until this learner serves; what comes up to it is in the tree
 	// lateFrom to lateTo are the proposals behind NEWLEADER that are in the tree, 0 without any.
@@ -113,8 +120,15 @@ func NewLearner(opts LearnerOptions) *Learner {
 // Epoch returns the leader's epoch, 0 before it is known.
 func (l *Learner) Epoch() quorum.Epoch { return l.epoch }
 
+// Leader returns whom this learner follows.
+func (l *Learner) Leader() quorum.ServerID { return l.opts.Leader }
+
 // Serving reports whether the learner is in step with the leader.
 func (l *Learner) Serving() bool { return l.phase == learnerServing }
+
+// LeaderMarks reports whether the leader is one whose digests are those of its tree, as Java's are not for good after a
+// snapshot.
+func (l *Learner) LeaderMarks() bool { return l.marks }
 
 // Expects tells what may come from the link next. It has to be asked after each packet: behind
 // SNAP comes a tree, and behind TRUNC nothing may come before InTruncated.
@@ -163,7 +177,7 @@ func (l *Learner) Step(now time.Duration, in Input, out *Outputs) {
 	case InTruncated:
 		l.truncated(in.Zxid, in.OK, out)
 	case InTreeReceived:
-		l.treeReceived(in.Zxid, in.OK, out)
+		l.treeReceived(&in, out)
 	case InSnapshotTaken:
 		l.snapshotTaken(in.Zxid, out)
 	case InRequest, InSyncRequest:
@@ -307,7 +321,8 @@ func (l *Learner) leaderInfo(pkt *quorum.Packet, out *Outputs) {
 		o.Epoch = l.epoch
 		reply = l.opts.CurrentEpoch
 	}
-	l.cumulative = (info.Features & l.opts.Features).Has(quorum.FeatureCumulativeAck)
+	shared := info.Features & l.opts.Features
+	l.cumulative, l.marks = shared.Has(quorum.FeatureCumulativeAck), shared.Has(quorum.FeatureMark)
 	start := len(out.buf)
 	out.buf = quorum.AppendAckEpoch(out.buf, reply)
 	out.send(l.link, quorum.PacketAckEpoch, l.opts.LastZxid, out.buf[start:len(out.buf):len(out.buf)])

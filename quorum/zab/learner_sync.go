@@ -1,6 +1,7 @@
 package zab
 
 import (
+	"errors"
 	"fmt"
 
 	"zabra.dev/zabra/engine/jute"
@@ -16,10 +17,15 @@ func (l *Learner) beginSync(pkt *quorum.Packet, out *Outputs) {
 			l.violation(out, "DIFF to a learner without history")
 			return
 		}
-		l.inStep()
+		if _, ok := l.sameHistory(pkt, out); ok {
+			l.inStep()
+		}
 	case quorum.PacketTrunc:
 		if pkt.Zxid > l.last {
 			l.distrust(out, fmt.Errorf("%w at 0x%x, it ends at 0x%x", ErrTruncate, pkt.Zxid, l.last))
+			return
+		}
+		if _, ok := l.sameHistory(pkt, out); !ok {
 			return
 		}
 		l.phase, l.deadline, l.patience = learnerCutting, 0, 0
@@ -27,9 +33,13 @@ func (l *Learner) beginSync(pkt *quorum.Packet, out *Outputs) {
 		o := out.add(OutTruncateLog)
 		o.Zxid = pkt.Zxid
 	case quorum.PacketSnap:
+		proven, ok := l.sameHistory(pkt, out)
+		if !ok {
+			return
+		}
 		l.phase = learnerTree
 		o := out.add(OutReceiveTree)
-		o.Link, o.Zxid, o.Image = l.link, pkt.Zxid, string(pkt.Data) == quorum.ImageMarker
+		o.Link, o.Zxid, o.Image, o.Compare = l.link, pkt.Zxid, quorum.IsImage(pkt.Data), l.marks && !proven
 	default:
 		l.violation(out, "%s where DIFF, TRUNC or SNAP is due", quorum.PacketName(pkt.Type))
 	}
@@ -59,11 +69,16 @@ func (l *Learner) truncated(z quorum.Zxid, ok bool, out *Outputs) {
 }
 
 // treeReceived goes on after the tree came.
-func (l *Learner) treeReceived(z quorum.Zxid, ok bool, out *Outputs) {
+func (l *Learner) treeReceived(in *Input, out *Outputs) {
 	if l.phase != learnerTree {
 		panic("zab: InTreeReceived without OutReceiveTree")
 	}
-	if !ok {
+	z := in.Zxid
+	if !in.OK {
+		if errors.Is(in.Err, ErrForeign) {
+			l.giveUp(out, in.Err)
+			return
+		}
 		l.distrust(out, ErrTree)
 		return
 	}

@@ -138,7 +138,7 @@ func (n *node) follow(leader *node) {
 	n.learner = NewLearner(LearnerOptions{
 		Self: n.id, Leader: leader.id, Role: n.config.RoleOf(n.id), Config: n.config, LastSeen: n.lastSeen, ReconfigEnabled: n.c.moves,
 		AcceptedEpoch: n.accepted, CurrentEpoch: n.current, LastZxid: last, DurableZxid: n.durableZxid(),
-		Timing: testTiming, Features: n.features, Bugs: n.c.bugs,
+		Timing: testTiming, Features: n.features, Bugs: n.c.bugs, Proposal: n.exactly,
 	})
 	n.begin()
 	n.c.connect(n, leader)
@@ -453,6 +453,26 @@ func (n *node) Floor(peer quorum.Zxid) (quorum.Zxid, bool) {
 		}
 	}
 	return floor, true
+}
+
+// Proposal is the History of a leader.
+func (n *node) Proposal(z quorum.Zxid) ([]byte, bool) {
+	for i := n.durable - 1; i >= 0; i-- {
+		if n.log[i].zxid <= z {
+			return n.log[i].packet, true
+		}
+	}
+	return nil, false
+}
+
+// exactly gives the proposal of z itself, for a learner.
+func (n *node) exactly(z quorum.Zxid) ([]byte, bool) {
+	for _, r := range n.log {
+		if r.zxid == z {
+			return r.packet, true
+		}
+	}
+	return nil, false
 }
 
 func (n *node) linkOf(id LinkID) *link {

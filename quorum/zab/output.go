@@ -28,7 +28,8 @@ const (
 	OutStreamDiff
 	// OutStreamSnap: send SNAP with the zxid of an image, the tree, and the signature, of an
 	// image from which the log on disk goes on without a gap. If Image, the learner also takes
-	// SNAP with quorum.ImageMarker and the image's records. Step InStreamed then. Leader.
+	// SNAP with quorum.ImageMarker and the image's records. Data, lent until the outputs are done, is the data of SNAP,
+	// behind the marker if there is one. Step InStreamed then. Leader.
 	OutStreamSnap
 	// OutClose: close Link, because of Reason. InLinkClosed need not follow.
 	OutClose
@@ -44,7 +45,8 @@ const (
 	// and the signature behind it;
 	// step InProgress meanwhile and InTreeReceived at its end. What is on disk has to stay: it may
 	// hold what was committed, and the tree alone may not. If the machine gives up before
-	// OutTakeSnapshot is done, the tree is worthless. Learner.
+	// OutTakeSnapshot is done, the tree is worthless. If Compare, nothing has told yet that what is on disk is of the
+	// leader's ensemble: what the two trees tell about that has to be looked at. Learner.
 	OutReceiveTree
 	// OutTakeSnapshot: make the tree that was received, with what has been applied to it up to
 	// Zxid, the newest image, durably, in place of all images and logs that there are, in one step; the
@@ -101,6 +103,7 @@ type Output struct {
 	NeedSnap   bool
 	Unlogged   bool
 	Image      bool
+	Compare    bool
 	Type       quorum.PacketType
 	TimeoutMs  int32
 	Link       LinkID

@@ -31,6 +31,7 @@ type peer struct {
 	bySnap     bool            // it is brought up to date by SNAP
 	cumulative bool            // takes cumulative COMMITs; its ACKs are taken as such anyway
 	image      bool            // takes the records of an image
+	marks      bool            // takes marks
 	features   quorum.Features // to be told in LEADERINFO
 	zxid       quorum.Zxid     // of its ACKEPOCH
 
@@ -117,7 +118,7 @@ func (l *Leader) learnerInfo(p *peer, pkt *quorum.Packet, out *Outputs) {
 	p.id = info.ServerID
 	p.observer = pkt.Type == quorum.PacketObserverInfo
 	shared := info.Features & l.opts.Features
-	p.cumulative, p.image = shared.Has(quorum.FeatureCumulativeCommit), shared.Has(quorum.FeatureImage)
+	p.cumulative, p.image, p.marks = shared.Has(quorum.FeatureCumulativeCommit), shared.Has(quorum.FeatureImage), shared.Has(quorum.FeatureMark)
 	p.state, p.deadline = peerWaitEpoch, 0
 	p.inOrder = !shared.Has(quorum.FeatureLooseSync)
 	if info.Features != 0 {
@@ -250,13 +251,14 @@ func (l *Leader) synchronise(p *peer, out *Outputs) {
 	switch plan.kind {
 	case syncSnap:
 		p.state = peerStreaming
+		mark := l.mark(p, p.zxid, out)
 		o := out.add(OutStreamSnap)
-		o.Link, o.Server, o.Image = p.link, p.id, p.image
+		o.Link, o.Server, o.Image, o.Data = p.link, p.id, p.image, mark
 	case syncTrunc:
-		out.send(p.link, quorum.PacketTrunc, plan.zxid, nil)
+		out.send(p.link, quorum.PacketTrunc, plan.zxid, l.mark(p, plan.from, out))
 		l.catchUp(p, plan.from, out)
 	default:
-		out.send(p.link, quorum.PacketDiff, plan.zxid, nil)
+		out.send(p.link, quorum.PacketDiff, plan.zxid, l.mark(p, plan.from, out))
 		l.catchUp(p, plan.from, out)
 	}
 }

@@ -132,6 +132,7 @@ type leaderRig struct {
 type noHistory struct{}
 
 func (noHistory) Floor(quorum.Zxid) (quorum.Zxid, bool) { return 0, false }
+func (noHistory) Proposal(quorum.Zxid) ([]byte, bool)   { return nil, false }
 
 // newLeaderRig has leader 1 of epoch 1, with history 1:1..1:last, lead epoch 2.
 func newLeaderRig(t *testing.T, config *quorum.Config, last int, change func(*LeaderOptions)) *leaderRig {

@@ -55,6 +55,7 @@ type leaderReplay struct {
 type floorAll struct{ base quorum.Zxid }
 
 func (f floorAll) Floor(peer quorum.Zxid) (quorum.Zxid, bool) { return peer, peer >= f.base }
+func (floorAll) Proposal(quorum.Zxid) ([]byte, bool)          { return nil, false }
 
 func replayLeader(t *testing.T, name string) {
 	trace := loadTrace(t, name)
