@@ -79,6 +79,12 @@ func (e *Engine) Apply(txn []byte, sink Sink) (*Result, error) {
 func (e *Engine) applyMulti(t *txn, r *Result, sink Sink) {
 	before := true // of the operation that failed
 	for i := range t.ops {
+		if i%WarmPaths == 0 && !t.failed {
+			for j := i; j < min(i+WarmPaths, len(t.ops)); j++ {
+				e.warmer.Add(t.ops[j].body.Path, true)
+			}
+			e.Warm(&e.warmer)
+		}
 		p := &t.ops[i]
 		r.Multi = append(r.Multi, OpResult{Type: p.typ})
 		o := &r.Multi[i]

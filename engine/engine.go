@@ -90,6 +90,7 @@ type Engine struct {
 	// Memory that the writer uses again and again.
 	txn           txn
 	result        Result
+	warmer        Warmer // of the operations of a multi
 	belowPath     []byte // of removeBelow
 	ephemeralPath []byte // of removeEphemerals
 	quotaPath     []byte
