@@ -45,6 +45,22 @@ func (f *Frames) Next() (payload []byte, ok bool) {
 	return f.nextSlow()
 }
 
+// Ahead lends the payload of a frame without taking it: of the next one if off is 0, and of the one behind a frame that Ahead
+// has lent if off is what came with it. It is a look at what is whole in one piece already; ok is false where Next knows
+// more, or is not going to give the frame.
+func (f *Frames) Ahead(off int) (payload []byte, behind int, ok bool) {
+	c := f.c
+	if len(f.seg)-off < frameHeaderBytes || !c.handshakeDone || c.state != stateOpen {
+		return nil, 0, false
+	}
+	off += frameHeaderBytes
+	n := int(int32(binary.BigEndian.Uint32(f.seg[off-frameHeaderBytes:])))
+	if uint(n) > uint(c.l.opts.FrameMaxBytes) || n > len(f.seg)-off {
+		return nil, 0, false
+	}
+	return f.seg[off : off+n : off+n], off + n, true
+}
+
 // nextSlow handles the seam, words and everything that ends the iteration.
 func (f *Frames) nextSlow() ([]byte, bool) {
 	c := f.c

@@ -27,8 +27,20 @@ func (s *splitter) Opened(c Conn) bool {
 func (s *splitter) Frames(c Conn, it *Frames) {
 	first := len(s.got)
 	s.lent = s.lent[:0]
+	var ahead [][]byte // not taken yet
 	for n := 0; s.take == 0 || n < s.take; n++ {
+		if len(ahead) == 0 {
+			for p, behind, ok := it.Ahead(0); ok; p, behind, ok = it.Ahead(behind) {
+				ahead = append(ahead, p)
+			}
+		}
 		p, ok := it.Next()
+		if len(ahead) > 0 {
+			if !ok || !bytes.Equal(p, ahead[0]) {
+				panic(fmt.Sprintf("a frame %q, %v after a look ahead at %q", p, ok, ahead[0]))
+			}
+			ahead = ahead[1:]
+		}
 		if !ok {
 			if q, again := it.Next(); again {
 				panic(fmt.Sprintf("a frame %q after the end", q))
@@ -203,6 +215,45 @@ func TestPartialFrameMemory(t *testing.T) {
 	}
 	if n := cap(c.pend.b); n > 2*pendGrowth*20_000 {
 		t.Errorf("%d bytes are held for 20 000", n)
+	}
+}
+
+// TestAhead looks at frames before they are taken: all that are whole, and none before the handshake is done.
+func TestAhead(t *testing.T) {
+	calls := 0
+	r := newRecorder(t)
+	look := func(it *Frames) (n int) {
+		for _, behind, ok := it.Ahead(0); ok; _, behind, ok = it.Ahead(behind) {
+			n++
+		}
+		return n
+	}
+	r.frames = func(c Conn, it *Frames) {
+		calls++
+		if n := look(it); n != 0 {
+			t.Errorf("%d frames ahead of the handshake", n)
+		}
+		it.Next()
+		c.SetHandshakeDone()
+		for left := 3; left >= 0; left-- {
+			if n := look(it); n != left {
+				t.Errorf("%d frames ahead, want %d", n, left)
+			}
+			it.Next()
+		}
+	}
+	m, err := NewMem(Options{NumLoops: 1}, r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var in []byte
+	for _, s := range []string{"hello", "one", "", "three", "cut"} {
+		in = appendFrame(in, []byte(s))
+	}
+	m.Dial(0).Send(in[:len(in)-1])
+	m.Run()
+	if calls != 1 {
+		t.Errorf("%d calls", calls)
 	}
 }
 

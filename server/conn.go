@@ -3,6 +3,7 @@ package server
 import (
 	"sync/atomic"
 
+	"zabra.dev/zabra/engine"
 	"zabra.dev/zabra/engine/jute"
 	"zabra.dev/zabra/engine/proto"
 	"zabra.dev/zabra/engine/watch"
@@ -181,7 +182,10 @@ func (q *requestQueue) compact() {
 // drain serves reads and sends replies from the front of the queue up to the next write.
 // The caller holds the loop's gate.
 func (c *clientConn) drain() {
-	for !c.queue.empty() && c.queue.front().kind != queuedWrite {
+	for n := 0; !c.queue.empty() && c.queue.front().kind != queuedWrite; n++ {
+		if n%engine.WarmPaths == 0 {
+			c.warmQueue()
+		}
 		e := *c.queue.front()
 		b := c.queue.body(&e)
 		if e.kind == queuedReply {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"time"
 
+	"zabra.dev/zabra/engine"
 	"zabra.dev/zabra/engine/jute"
 	"zabra.dev/zabra/engine/prep"
 	"zabra.dev/zabra/engine/proto"
@@ -80,7 +81,10 @@ func (s *Server) Frames(np netpoll.Conn, it *netpoll.Frames) {
 	// Bytes have come, or may be taken at last: the client is there, even if it is being slowed down.
 	c.lastHeardMs.Store(nowNs / 1e6)
 	keep := true
-	for keep && c.takesFrames(len(b.requests)) {
+	for n := 0; keep && c.takesFrames(len(b.requests)); n++ {
+		if n%engine.WarmPaths == 0 {
+			c.warmFrames(it)
+		}
 		frame, ok := it.Next()
 		if !ok {
 			break

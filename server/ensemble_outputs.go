@@ -14,7 +14,11 @@ import (
 // doOutputs does what the machine wants, in its order, and then writes once to each link. Doing an output
 // may step the machine again; what that adds is done as well.
 func (e *ensemble) doOutputs() {
+	warmed := 0 // up to this output
 	for i := 0; i < len(e.out.List); i++ {
+		if i >= warmed && e.leader != nil && e.out.List[i].Kind == zab.OutRequest {
+			warmed = i + e.warmForwarded(i)
+		}
 		// A copy: a step may move the list.
 		o := e.out.List[i]
 		switch o.Kind {

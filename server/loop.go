@@ -4,6 +4,7 @@ import (
 	"sync"
 	"time"
 
+	"zabra.dev/zabra/engine"
 	"zabra.dev/zabra/engine/watch"
 	"zabra.dev/zabra/netpoll"
 )
@@ -31,6 +32,7 @@ type clientLoop struct {
 	// Bytes of watch events, of requests and of other replies since somebody last looked.
 	watchBytes, receivedBytes, responseBytes int64
 	namespaces                               namespaces
+	warmer                                   engine.Warmer // of the reads that are served next
 	// nowNs is the time of the batch being served, so that replies need no clock of their own.
 	nowNs int64
 

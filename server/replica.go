@@ -48,6 +48,7 @@ type replica struct {
 	internal       []internalRequest // requests of the server itself, for the next turn
 	app            appender          // of this turn
 	request        prep.Request      // being prepared, kept so that none is allocated
+	warmer         engine.Warmer     // of what is prepared and applied next
 	pending        proposalQueue     // prepared, not applied
 	lastZxid       proto.Zxid        // of the last transaction prepared
 	tickedMs       int64             // when tick last ran

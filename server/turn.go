@@ -78,12 +78,17 @@ func (r *replica) prepareAll() {
 	}
 	a := &r.app
 	figures := turnFigures{beganNs: r.srv.nowNs(), pending: r.pending.len(), lastZxid: r.lastZxid}
+	taken, warmed := 0, 0
 	for i, b := range r.batches {
 		figures.took(b)
 		if r.throttler != nil {
 			continue
 		}
 		for j := range b.requests {
+			if taken == warmed && r.leads() {
+				warmed += r.warmWrites(i, j)
+			}
+			taken++
 			r.take(a, b, &b.requests[j])
 		}
 		r.srv.putBatch(b)
@@ -300,6 +305,9 @@ func (r *replica) applyCommitted() {
 			l.nowNs = nowNs
 		}
 		for n := 0; n < maxApplyBatch && r.pending.len() > 0 && r.pending.front().zxid <= durable; n++ {
+			if n%engine.WarmPaths == 0 {
+				r.warmProposals(durable)
+			}
 			p := r.pending.front()
 			if p.slab != nil {
 				r.applyOne(p)
