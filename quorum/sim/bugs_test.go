@@ -40,6 +40,7 @@ func TestBugs(t *testing.T) {
 		{"ProposedConfigNotStored", false, FaultReconfig, 2000, "config"},
 		{"EmptyDiskVotes", true, FaultLoseDisk, 6000, "lost write, committed prefix, agreement, digest, one leader"},
 		{"NewLeaderBeforeHistory", false, 0, 300, "durability, epoch"},
+		{"PendingForgotten", false, 0, 300, "protocol"},
 		{"StaleVotes", false, FaultBreak, 2000, "election"},
 		{"AheadPromises", false, 0, 6000, "committed prefix, durability, lost write, epoch"},
 		{"TreeSurvivesCut", false, FaultIsolate, 2000, "digest, panic"},

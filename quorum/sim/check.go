@@ -2,6 +2,7 @@ package sim
 
 import (
 	"bytes"
+	"errors"
 	"slices"
 	"sort"
 
@@ -11,6 +12,7 @@ import (
 	"zabra.dev/zabra/engine/proto"
 	"zabra.dev/zabra/quorum"
 	"zabra.dev/zabra/quorum/election"
+	"zabra.dev/zabra/quorum/zab"
 )
 
 // A txnMark is what the checkers remember of a transaction.
@@ -354,5 +356,12 @@ func (c *checker) elected(s *server, o *election.Output) {
 		if e != s && !e.votedFor[ballot{s.id, o.Vote.ElectionEpoch, true}] && !e.votedFor[ballot{leader: s.id}] {
 			c.w.fail("election", "server %d is elected in round %d by server %d, which has not voted for it", s.id, o.Vote.ElectionEpoch, id)
 		}
+	}
+}
+
+// blames checks that s does not blame a peer for a packet: all keep to the protocol.
+func (c *checker) blames(s *server, reason error) {
+	if errors.Is(reason, zab.ErrProtocol) || errors.Is(reason, zab.ErrGap) {
+		c.w.fail("protocol", "server %d: %v", s.id, reason)
 	}
 }

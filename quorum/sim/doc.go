@@ -96,8 +96,24 @@
 //     their place in the history; in the end porcupine confirms it from what clients saw alone.
 //   - liveness: within 200 ticks after the last fault all servers serve the same history, all
 //     clients got answers, and the sessions of those that are gone have expired.
+//   - protocol: no machine takes a packet of another for one that must not be sent, since nobody lies.
 //   - recovery: no server but a victim finds its disk damaged.
 //   - panic: no machine, engine or log has found an invariant of its own broken.
+//
+// # Bugs of ZooKeeper
+//
+// Each has a stand-in that TestBugs plants, among mistakes which nobody is known to have made:
+//
+//	ZOOKEEPER-2845               TreeSurvivesCut
+//	ZOOKEEPER-3023, 3911, 4646   AckNewLeaderBeforeDurable
+//	ZOOKEEPER-3104               NewLeaderBeforeHistory
+//	ZOOKEEPER-3642               ReceivedTreeVotes
+//	ZOOKEEPER-4394               PendingForgotten
+//	ZOOKEEPER-4643               EpochBeforeHistory
+//	ZOOKEEPER-4685               none: some learners acknowledge as they do there, which a leader has to bear
+//	ZOOKEEPER-4712               AppendsOutliveRole
+//	ZOOKEEPER-4785               AckBeforeDurable, AsyncLogLostOnLeader
+//	ZOOKEEPER-4925               SyncNotInWindow
 //
 // # Rules of a driver
 //

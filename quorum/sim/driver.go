@@ -336,6 +336,7 @@ func (s *server) output(o *zab.Output) {
 		s.streamSnap(o)
 	case zab.OutClose:
 		s.trace('-', "closes the link of %d: %v", o.Server, o.Reason)
+		s.w.check.blames(s, o.Reason)
 		if h, ok := s.linkOf(o.Link); ok {
 			s.drop(h.l)
 			h.l.shut(h.side, true)
@@ -357,6 +358,7 @@ func (s *server) output(o *zab.Output) {
 			// All servers of a world are of one ensemble.
 			s.w.fail("digest", "server %d gives up: %v", s.id, o.Reason)
 		}
+		s.w.check.blames(s, o.Reason)
 		s.needSnap = o.NeedSnap
 		s.stepDown(o.Reason.Error(), 0, o.Server)
 	case zab.OutSaveConfig:
@@ -385,6 +387,7 @@ func (s *server) output(o *zab.Output) {
 		}
 	case zab.OutWarn:
 		s.trace('w', "%v", o.Reason)
+		s.w.check.blames(s, o.Reason)
 		if reason := o.Reason; errors.Is(reason, zab.ErrNewerEpoch) {
 			// That server can never follow in this epoch. The next one is higher.
 			s.post(func() { s.step(zab.Input{Kind: zab.InResign, Err: reason}) })

@@ -2,6 +2,7 @@ package zab
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"reflect"
 	"testing"
@@ -18,7 +19,7 @@ import (
 //   - an epoch has one leader;
 //   - the epochs on a disk never fall;
 //   - a sync shows everything that was committed anywhere when it was asked for;
-//   - no machine warns: all of them keep the protocol.
+//   - no machine warns or takes a packet for one that must not be sent: all of them keep the protocol.
 type checker struct {
 	c       *cluster
 	canon   []record // everything committed, in order
@@ -35,6 +36,12 @@ func newChecker(c *cluster) *checker {
 func (k *checker) fail(format string, args ...any) {
 	if k.failed == nil {
 		k.failed = fmt.Errorf("at %v: %s", k.c.now, fmt.Sprintf(format, args...))
+	}
+}
+
+func (k *checker) blames(n *node, reason error) {
+	if errors.Is(reason, ErrProtocol) || errors.Is(reason, ErrGap) {
+		k.fail("server %d: %v", n.id, reason)
 	}
 }
 

@@ -154,6 +154,9 @@ type Bugs struct {
 	NewLeaderBeforeHistory bool
 	// AheadPromises: the leader takes the promise of a learner whose history is newer than its own.
 	AheadPromises bool
+	// PendingForgotten: the learner has forgotten from NEWLEADER on what waits for its COMMIT, and takes that for a
+	// mistake of the leader (ZOOKEEPER-4394, there a null pointer).
+	PendingForgotten bool
 	// HolesAccepted: a learner takes whatever comes behind what it has (ZOOKEEPER-4925, with a Window that
 	// KeepsHoles).
 	HolesAccepted bool

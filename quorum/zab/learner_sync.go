@@ -193,6 +193,10 @@ func (l *Learner) commitHeld(z quorum.Zxid, out *Outputs) bool {
 	if z <= l.tree {
 		return true // of a repeated proposal
 	}
+	if l.opts.Bugs.PendingForgotten && l.phase != learnerSyncing {
+		l.violation(out, "COMMIT of 0x%x, none is pending", z)
+		return false
+	}
 	if !l.commits(z, out) {
 		return false
 	}

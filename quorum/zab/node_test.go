@@ -505,6 +505,7 @@ func (n *node) do(o *Output) {
 	case OutClose:
 		if l := n.linkOf(o.Link); l != nil {
 			c.logf("%d closes its link to %d: %v", n.id, l.ends[0].id, o.Reason)
+			c.check.blames(n, o.Reason)
 			l.close()
 		}
 	case OutAppend:
@@ -528,6 +529,7 @@ func (n *node) do(o *Output) {
 		n.stable = n.applied
 	case OutGiveUp:
 		c.logf("%d gives up: %v", n.id, o.Reason)
+		c.check.blames(n, o.Reason)
 		n.needSnap = n.needSnap || o.NeedSnap
 		n.stop()
 	case OutSaveConfig:
