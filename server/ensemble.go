@@ -38,6 +38,7 @@ type ensemble struct {
 	// epochsOf are the epochs of the histories that voters have told in their votes for themselves.
 	epochsOf map[quorum.ServerID]quorum.Epoch
 	port     electionPort
+	oracle   quorum.Oracle
 	lookedMs int64 // when the election began
 	// downMs is when this server began to look, the first time since it last served, roleMs when it took its
 	// role and servingMs when it began to serve.
@@ -128,6 +129,8 @@ type EnsembleOptions struct {
 	// ephemeral becomes global.
 	LocalSessions, LocalUpgrading bool
 	ReadOnlyMode                  bool // serve reads while there is no leader
+	// OraclePath is the file that tells this one of two servers whether it may go on alone; empty: there is none.
+	OraclePath string
 	// EmptyHasNoSay: a server whose database is empty neither votes nor counts before the leader has sent it a
 	// snapshot. It may be one that has lost its disk, and with it what the others count on.
 	EmptyHasNoSay bool
@@ -196,6 +199,7 @@ func (e *ensemble) start() error {
 		return err
 	}
 	e.port = port
+	e.startOracle()
 	e.r.post(func(*replica) { e.settle(nil, quorum.NoServer) })
 	return nil
 }
@@ -329,6 +333,7 @@ func (e *ensemble) lead(electors []quorum.ServerID) {
 		AcceptedEpoch: e.epochs.accepted, CurrentEpoch: e.epochs.current,
 		LastZxid: last, DurableZxid: last, Timing: e.opts.Timing, ForceSnap: e.opts.ForceSnap, Features: quorum.AllFeatures,
 		Electors: electors, EpochWaitMax: e.opts.EpochWaitMax, SnapSyncsMax: e.opts.SnapSyncsMax, DiffSyncsMax: e.opts.DiffSyncsMax,
+		Oracle: e.oracle,
 	}, e.window, &e.history)
 	e.durable = last
 	e.leader.Start(e.now(), &e.out)

@@ -64,6 +64,7 @@ func ensembleFromConfig(c *config.Config, log *slog.Logger) (*EnsembleOptions, e
 			clientAddr = "0.0.0.0" + clientAddr
 		}
 	}
+	checkOracle(c, members, log.Warn)
 	return &EnsembleOptions{
 		Self: c.Ensemble.MyID, Config: members, LastSeen: lastSeen, ClientAddr: clientAddr,
 		ReconfigEnabled: c.Ensemble.ReconfigEnabled, StandaloneEnabled: c.Ensemble.StandaloneEnabled,
@@ -78,6 +79,7 @@ func ensembleFromConfig(c *config.Config, log *slog.Logger) (*EnsembleOptions, e
 		ConnectLimit:       c.Sessions.TickTime * time.Duration(c.Ensemble.ConnectLimitTicks),
 		ForceSnap:          c.Ensemble.ForceSnapshotSync, LeaderServes: c.Ensemble.LeaderServes || len(members.Members) == 1,
 		LocalSessions: c.Sessions.LocalEnabled, LocalUpgrading: c.Sessions.LocalUpgradingEnabled, ReadOnlyMode: c.Sessions.ReadOnlyEnabled,
+		OraclePath: c.Ensemble.OraclePath,
 		Election: election.Options{
 			ReconfigEnabled:         c.Ensemble.ReconfigEnabled,
 			MinNotificationInterval: c.Ensemble.NotificationIntervalMin, MaxNotificationInterval: c.Ensemble.NotificationIntervalMax,

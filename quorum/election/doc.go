@@ -40,5 +40,7 @@
 //     repetitions begins anew (PeerUp), where Java may stay silent for up to a minute.
 //   - A server without a vote and a looking voter do not answer each other's answers: such an answer
 //     is given where it can matter (isNobodyTo), and the same one not without a pause.
+//   - A new yes of the oracle of two servers (SetOracle) counts at once, and the first one no earlier than a majority would;
+//     Java asks for it at the repetitions.
 //   - A newer config is not adopted with reconfig disabled; Java restarts its election for ever.
 package election

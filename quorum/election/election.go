@@ -96,6 +96,7 @@ type Election struct {
 	// current is the result of the last election, what this server tells while it does not look.
 	current quorum.Vote
 	started bool // Start was called before
+	oracle  quorum.Oracle
 	answers []answer
 	// known has the voters that were heard of since this server was started.
 	known []quorum.ServerID

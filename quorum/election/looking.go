@@ -133,8 +133,8 @@ func (e *Election) countLooking(now time.Duration, from quorum.ServerID, v quoru
 	if e.history.LastZxid == -1 && e.role() == quorum.Participant || v.Zxid == -1 {
 		return out
 	}
-	if l.finalizeAt != Never && v.ElectionEpoch != e.round && !e.better(v, l.proposal) {
-		return out // too late for this election
+	if l.finalizeAt != Never && v.ElectionEpoch != e.round && !e.better(v, l.proposal) && e.oracle != quorum.OracleYes {
+		return out // too late for this election; with an oracle's yes there may be no other vote at all
 	}
 	switch {
 	case v.ElectionEpoch < e.round:
@@ -204,7 +204,7 @@ func (e *Election) countSettled(now time.Duration, from quorum.ServerID, v quoru
 		}
 	}
 	l.outside.put(from, v)
-	if e.follow(l.outside, v) && e.leads(l.outside, v.Leader, v.ElectionEpoch) {
+	if e.follow(l.outside, v) && e.leads(l.outside, v.Leader, v.ElectionEpoch) || e.mayLeadAlone(from, v) {
 		e.round = v.ElectionEpoch
 		return e.decide(v, l.outside, out)
 	}

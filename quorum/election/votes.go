@@ -66,7 +66,7 @@ func (b ballots) get(from quorum.ServerID) (quorum.Vote, bool) {
 // config and of a newer last-seen one.
 func (e *Election) supports(votes ballots, v quorum.Vote) bool {
 	set := votes.equal(v)
-	return e.committed.ContainsQuorum(set) && (e.lastSeen == nil || e.lastSeen.ContainsQuorum(set))
+	return e.contains(e.committed, set) && (e.lastSeen == nil || e.contains(e.lastSeen, set))
 }
 
 // follow reports whether the servers whose vote equals v contain a quorum of the committed config, which is enough
@@ -74,7 +74,12 @@ func (e *Election) supports(votes ballots, v quorum.Vote) bool {
 // a reconfig that came to nothing may never find that: its voters may be observers of those who serve.
 // This server need not care what became of the reconfig: had it been committed, a leader that serves would have it.
 func (e *Election) follow(votes ballots, v quorum.Vote) bool {
-	return e.committed.ContainsQuorum(votes.equal(v))
+	return e.contains(e.committed, votes.equal(v))
+}
+
+// contains reports whether set holds a quorum of c, be it by the oracle.
+func (e *Election) contains(c *quorum.Config, set func(quorum.ServerID) bool) bool {
+	return c.ContainsQuorum(set) || e.breaksTie(c, set)
 }
 
 // equal gives the set of servers whose vote equals v.

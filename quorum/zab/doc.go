@@ -109,6 +109,8 @@
 //   - A learner that joins while a reconfig is pending does not take its config for committed:
 //     the leader does not offer it, nor does a learner accept it. A server that had it might
 //     elect, with others that it tells, without the old quorum.
+//   - A yes of the oracle of two servers commits what the leader itself has on disk, as soon as the other is gone, and
+//     waits a tick at the start for one that voted; Java commits what nobody has, at the next tick, and does not wait (oracle.go).
 //   - The handshake from before 3.4 (section 4.9) is refused.
 //
 // Sections are those of the quorum protocol's specification.

@@ -39,6 +39,8 @@ const (
 	// InCommitted: everything up to Zxid is committed; the window has it. If Config is given, Zxid is the reconfig
 	// that made it the committed one, and Server the designated leader. Observer master.
 	InCommitted
+	// InOracle: the tie-breaker of an ensemble of two says OK, or no, from now on. Leader.
+	InOracle
 	// InSyncAnswered: what was committed before the OutForwardSync of Link has been told by InCommitted. Observer
 	// master.
 	InSyncAnswered

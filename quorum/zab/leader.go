@@ -41,7 +41,9 @@ type LeaderOptions struct {
 	// bound (zookeeper.leader.maxConcurrentSnapSyncs, zookeeper.leader.maxConcurrentDiffSyncs).
 	SnapSyncsMax, DiffSyncsMax int
 	Features                   quorum.Features
-	Bugs                       Bugs
+	// Oracle is what the tie-breaker of an ensemble of two says at the start; NoOracle without one.
+	Oracle quorum.Oracle
+	Bugs   Bugs
 }
 
 // Leader is the machine of a server that has been elected, for one time of leading. One
@@ -69,6 +71,8 @@ type Leader struct {
 
 	peers []*peer
 	names int64 // anonymous learners so far
+
+	oracle quorum.Oracle
 
 	durable         quorum.Zxid // of the own log
 	last            quorum.Zxid // last proposed; the start of the epoch before the first
@@ -128,7 +132,7 @@ func NewLeader(opts LeaderOptions, window *Window, history History) *Leader {
 		opts: opts, window: window, history: history,
 		highestAccepted: opts.AcceptedEpoch,
 		config:          opts.Config, lastSeen: opts.LastSeen,
-		durable: opts.DurableZxid, committed: opts.LastZxid, heir: quorum.NoServer,
+		durable: opts.DurableZxid, committed: opts.LastZxid, heir: quorum.NoServer, oracle: opts.Oracle,
 	}
 	l.hasAcked = func(id quorum.ServerID) bool {
 		if id == l.opts.Self {
@@ -177,10 +181,11 @@ func (l *Leader) LastSeen() *quorum.Config { return l.lastSeen }
 // a quorum of config, which a reconfig has to have (error NEWCONFIGNOQUORUM, section 8.2). One that the committed
 // config has just made an observer, and that is about to connect as such, is none.
 func (l *Leader) HasSyncedQuorum(config *quorum.Config) bool {
-	return config.ContainsQuorum(func(id quorum.ServerID) bool {
+	synced := func(id quorum.ServerID) bool {
 		p := l.peerOf(id)
 		return id == l.opts.Self || (p != nil && p.ackCounts && !p.observer && l.config.RoleOf(id) != quorum.Observer)
-	})
+	}
+	return config.ContainsQuorum(synced) || l.breaksTie(config, synced)
 }
 
 // Window lends the proposals in memory, to be read while doing outputs.
@@ -256,6 +261,8 @@ func (l *Leader) Step(now time.Duration, in Input, out *Outputs) {
 		if max := l.opts.EpochWaitMax; l.phase == leaderDiscovery && max >= 0 && l.now-l.began > max && serverSet(l.opts.Electors).has(in.Server) {
 			l.giveUp(out, fmt.Errorf("%w: server %d", ErrDisloyal, in.Server))
 		}
+	case InOracle:
+		l.setOracle(in.OK, out)
 	case InCommitted:
 		l.informUpTo(&in, out)
 	case InSyncAnswered:
@@ -317,7 +324,7 @@ func (l *Leader) contains(c *quorum.Config, set func(quorum.ServerID) bool) bool
 		}
 		return n+1 > c.VoterCount()/2
 	}
-	return c.ContainsQuorum(set)
+	return c.ContainsQuorum(set) || l.breaksTie(c, set)
 }
 
 // peerAt returns the peer behind link, nil if the machine has dropped it.

@@ -132,6 +132,10 @@ func (l *Leader) learnerInfo(p *peer, pkt *quorum.Packet, out *Outputs) {
 		return
 	}
 	if accepted := quorum.EpochOf(pkt.Zxid); accepted > l.epoch {
+		if l.ledAlone(p.id) {
+			l.giveUp(out, fmt.Errorf("%w: server %d epoch %d, this is %d, led without it", ErrNewerEpoch, p.id, accepted, l.epoch))
+			return
+		}
 		out.warn(p.link, fmt.Errorf("%w: server %d epoch %d, this is %d", ErrNewerEpoch, p.id, accepted, l.epoch))
 		out.List[len(out.List)-1].Server = p.id
 	}

@@ -3,6 +3,8 @@ package zab
 import (
 	"fmt"
 	"time"
+
+	"zabra.dev/zabra/quorum"
 )
 
 // tick does what time demands.
@@ -20,6 +22,9 @@ func (l *Leader) tick(out *Outputs) {
 	}
 	if l.now < l.nextPing {
 		return
+	}
+	if l.oracle == quorum.OracleYes && l.phase != leaderServing {
+		l.recount(out) // the other voter was waited for
 	}
 	half := l.opts.Timing.Tick / 2
 	if l.nextPing += half; l.nextPing <= l.now {

@@ -245,8 +245,9 @@ type Ensemble struct {
 
 	InitLimitTicks     int
 	SyncLimitTicks     int
-	ConnectLimitTicks  int // connectToLearnerMasterLimit; 0 means InitLimitTicks
-	ObserverMasterPort int // 0 is off
+	ConnectLimitTicks  int    // connectToLearnerMasterLimit; 0 means InitLimitTicks
+	ObserverMasterPort int    // 0 is off
+	OraclePath         string // file that breaks the tie of two servers, as written; empty: there is none
 
 	CnxTimeout              time.Duration // to open an election connection
 	QuorumCnxnTimeout       time.Duration // read timeout of election sockets; effective: tickTime x syncLimit when not set

@@ -61,7 +61,7 @@ func fixedKeys() []*Key {
 		fixed("multiAddress.enabled", "false", KindBool, "", func(c *Config) any { return &c.Ensemble.MultiAddressEnabled }).onlineToo(),
 		fixed("multiAddress.reachabilityCheckEnabled", "true", KindBool, "", func(c *Config) any { return &c.Ensemble.ReachabilityCheckEnabled }).onlineToo().without(reasonReach),
 		fixed("multiAddress.reachabilityCheckTimeoutMs", "1000", KindDuration, "ms", func(c *Config) any { return &c.Ensemble.ReachabilityCheckTimeout }).onlineToo().without(reasonReach),
-		fixed("oraclePath", "", KindPath, "", nil).without("the tie-breaker for two-member ensembles is not part of this server"),
+		fixed("oraclePath", "", KindPath, "", func(c *Config) any { return &c.Ensemble.OraclePath }).checked(checkPath),
 		fixed("jvm.pause.monitor", "false", KindBool, "", func(c *Config) any { return &c.Pause.Enabled }),
 		fixed("jvm.pause.sleep.time.ms", "500", KindDuration, "ms", func(c *Config) any { return &c.Pause.SleepTime }),
 		fixed("jvm.pause.info-threshold.ms", "1000", KindDuration, "ms", func(c *Config) any { return &c.Pause.InfoThreshold }),

@@ -132,6 +132,8 @@ func TestValues(t *testing.T) {
 	f("maxCnxns=-3", func(c *Config) any { return c.Client.CnxnsMax }, 0, "maxCnxns should be greater")
 	f("electionPortBindRetry=0", func(c *Config) any { return c.Ensemble.ElectionBindRetries }, 0)
 	f("electionPortBindRetry=-2", func(c *Config) any { return c.Ensemble.ElectionBindRetries }, 3, "contains invalid value: -2(must be >= 0). Use default value of 3")
+	f("oraclePath=/etc/oracle", func(c *Config) any { return c.Ensemble.OraclePath }, "/etc/oracle")
+	f("oraclePath=oracle", func(c *Config) any { return c.Ensemble.OraclePath }, "oracle", "oracle is relative")
 	f("forceSync=no", func(c *Config) any { return c.Storage.ForceSync }, false)
 	f("forceSync=false", func(c *Config) any { return c.Storage.ForceSync }, true, "forceSync=false counts as yes")
 	f("skipACL=yes", func(c *Config) any { return c.Auth.SkipACL }, true)
@@ -462,4 +464,12 @@ func TestOwnClientAddress(t *testing.T) {
 	f("clientPort=2181\nclientPortAddress=10.0.0.2", "zk1:2181", false)
 	f("clientPort=2181\nclientPortAddress=0.0.0.0", "zk1:2181", true)
 	f("clientPort=2181\nclientPortAddress=nowhere", "2181", false)
+}
+
+// An oracle breaks the tie of two under the majority rule; with another rule Java silently drops that.
+func TestOracleNeedsMajority(t *testing.T) {
+	_, _, err := parse(t, base+"oraclePath=/o\nserver.1=a:1:2\nserver.2=b:1:2\ngroup.1=1:2\n")
+	if err == nil || !strings.Contains(err.Error(), "oraclePath does not go with group.N and weight.N lines") {
+		t.Errorf("%v", err)
+	}
 }

@@ -51,6 +51,10 @@ func (b *builder) membership(p *Properties) *Error {
 			return at(err, b.src.Path)
 		}
 	}
+	if e.OraclePath != "" && e.Quorum.Hierarchical() {
+		return b.missing("oraclePath", "oraclePath does not go with group.N and weight.N lines: it breaks the tie of two servers under the majority rule",
+			"drop oraclePath, or the group.N and weight.N lines")
+	}
 	b.warnOfMixUps(p)
 	if err := b.readMyID(); err != nil {
 		return err
