@@ -3,6 +3,7 @@ package engine
 import (
 	"bytes"
 
+	"zabra.dev/zabra/engine/arena"
 	"zabra.dev/zabra/engine/proto"
 )
 
@@ -119,6 +120,14 @@ func (e *Engine) applyOp(p *op, h *proto.TxnHeader, out *OpResult, sink Sink) {
 	}
 }
 
+// pzxid returns the zxid of the last change of the node's children.
+func (e *Engine) pzxid(n *node) proto.Zxid {
+	if n.compact() {
+		return n.czxid
+	}
+	return e.extraOf(n).pzxid
+}
+
 var slash = []byte{'/'}
 
 // split returns the paths of the parent and the name; the parent of "/a" is the empty path.
@@ -159,12 +168,12 @@ func (e *Engine) createNode(p *op, h *proto.TxnHeader, stat *proto.Stat, sink Si
 	})
 	n := e.nodes.At(uint32(ref))
 	e.statOf(n, stat)
-	if n.nameLen&flagSystem != 0 {
+	if e.isSystem(n) {
 		e.quotaNodeCreated(ref, n)
 	}
 	e.quotaChanged(b.Path, 1, int64(len(b.Data)))
 	if sink != nil {
-		sink.Created(b.Path, orSlash(parentPath), e.acls.get(n.acl), e.acls.get(pn.acl), h.Zxid)
+		sink.Created(b.Path, orSlash(parentPath), e.acls.get(n.acl()), e.acls.get(pn.acl()), h.Zxid)
 	}
 	return proto.OK
 }
@@ -172,27 +181,36 @@ func (e *Engine) createNode(p *op, h *proto.TxnHeader, stat *proto.Stat, sink Si
 // raiseCversion gives the parent the cversion that a create brings, unless it has seen a
 // later one (storage formats, section 4).
 func (e *Engine) raiseCversion(ref NodeRef, n *node, cversion int32, zxid proto.Zxid) {
+	x := e.extend(ref, n) // it is a parent, or about to become one
 	if cversion == -1 {
-		cversion = n.cversion + 1
+		cversion = x.cversion + 1
 	}
-	if cversion <= n.cversion {
+	if cversion <= x.cversion {
 		return
 	}
 	e.change(ref, n)
 	e.digest -= e.share(n)
-	n.cversion, n.pzxid = cversion, zxid
+	x.cversion, x.pzxid = cversion, zxid
 	e.digest += e.share(n)
 }
 
-// change must be called before anything that the image has of the node is changed.
-func (e *Engine) change(ref NodeRef, n *node) { e.nodeChanges.change(uint32(ref), &n.tracked) }
+// change must be called before anything that the image has of the node is changed, and returns
+// its extra, which it has from then on.
+func (e *Engine) change(ref NodeRef, n *node) *extra {
+	x := e.extend(ref, n)
+	e.nodeChanges.change(uint32(ref))
+	return x
+}
 
 // addNode makes a node with everything that belongs to it, but for the parent's stat and
 // quotas. name and path are those of the root if parent is 0.
 func (e *Engine) addNode(parent NodeRef, name, path, data []byte, acl proto.RawACLs, st *proto.StatPersisted) NodeRef {
+	if e.lastNodeID == maxNodeID {
+		panic("engine: out of ids for nodes")
+	}
 	e.lastNodeID++
 	ref := e.newNode(e.lastNodeID, parent, name, path, data, e.acls.intern(acl), st)
-	e.nodeChanges.add(uint32(ref), &e.nodes.At(uint32(ref)).tracked)
+	e.nodeChanges.add(uint32(ref))
 	return ref
 }
 
@@ -200,66 +218,108 @@ func (e *Engine) addNode(parent NodeRef, name, path, data []byte, acl proto.RawA
 func (e *Engine) newNode(id uint64, parent NodeRef, name, path, data []byte, acl uint32, st *proto.StatPersisted) NodeRef {
 	ref := NodeRef(e.nodes.Alloc())
 	n := e.nodes.At(uint32(ref))
-	n.id = id
-	n.setStat(st)
-	n.acl = acl
+	system := false
 	if parent != 0 {
-		if len(name) > 0 {
-			n.name = e.names.Alloc(len(name))
-			copy(e.names.Bytes(n.name, len(name)), name)
-		}
-		n.nameLen = uint32(len(name))
 		pn := e.nodes.At(uint32(parent))
-		n.parent, n.nextSibling = parent, pn.firstChild
-		if pn.firstChild != 0 {
-			e.nodes.At(uint32(pn.firstChild)).prevSibling = ref
+		px := e.extend(parent, pn)
+		n.parent, n.next = parent, px.firstChild
+		if px.firstChild != 0 {
+			e.nodes.At(uint32(px.firstChild)).prev = ref
 		}
-		pn.firstChild = ref
-		pn.numChildren++
-		if pn.nameLen&flagSystem != 0 || parent == e.zookeeper {
-			n.nameLen |= flagSystem
-		}
+		px.firstChild = ref
+		px.numChildren++
+		system = px.nameLen&flagSystem != 0 || parent == e.zookeeper
 		e.paths.insert(pathHash(path), uint32(ref))
 	}
-	n.dataLen = -1
-	e.storeData(n, data)
-	n.crc = PathDataCRC(path, data)
-	e.dataBytes += int64(len(path))
+	if k := len(name) + len(data); k > 0 {
+		n.text = e.texts.Alloc(k)
+		text := e.texts.Bytes(n.text, k)
+		copy(text[copy(text, name):], data)
+	}
+	e.dataBytes += int64(len(path) + len(data))
+	crc := PathDataCRC(path, data)
+	n.czxid = st.Czxid
+	n.word = id<<idShift | uint64(min(len(name), nameLenInExtra))<<formBits
+	if parent != 0 && !system && fitsCompact(name, data, acl, st) {
+		form := uint64(len(data))
+		if data == nil {
+			form = formNull
+		}
+		n.word |= form
+		n.extra = uint64(st.Ctime)<<compactACLBits | uint64(acl)
+		if e.opts.Digest {
+			e.digest += compactShare(n, crc)
+		}
+		return ref
+	}
+	i := e.extras.Alloc()
+	x := e.extras.At(i)
+	n.word |= formFull
+	if arena.IsBig(len(name) + len(data)) {
+		n.word ^= formFull ^ formFullBig
+	}
+	n.extra = uint64(i)<<32 | uint64(acl)
+	n.setStat(x, st)
+	x.crc, x.nameLen, x.dataLen = crc, uint32(len(name)), int32(len(data))
+	if system {
+		x.nameLen |= flagSystem
+	}
+	if data == nil {
+		x.dataLen = -1
+	}
 	e.digest += e.share(n)
-	e.join(ref, n)
+	e.join(ref, x)
 	return ref
 }
 
-// storeData replaces the node's data, which must not alias the engine's memory.
-func (e *Engine) storeData(n *node, data []byte) {
-	old := max(0, int(n.dataLen))
+// storeData replaces the data of a full node. They must not alias the engine's memory.
+func (e *Engine) storeData(n *node, x *extra, data []byte) {
+	name, old := int(x.nameLen&nameLenMask), max(0, int(x.dataLen))
 	e.dataBytes += int64(len(data) - old)
-	switch {
-	case len(data) == 0 && old > 0:
-		e.data.Free(n.data, old)
-		n.data = 0
-	case len(data) > 0 && old > 0:
-		n.data = e.data.Resize(n.data, old, len(data))
-	case len(data) > 0:
-		n.data = e.data.Alloc(len(data))
+	if len(data) != old {
+		e.resizeText(n, name, name+old, name+len(data))
 	}
 	if len(data) > 0 {
-		copy(e.data.Bytes(n.data, len(data)), data)
+		copy(e.texts.Bytes(n.text, name+len(data))[name:], data)
 	}
-	n.dataLen = int32(len(data))
+	x.dataLen = int32(len(data))
 	if data == nil {
-		n.dataLen = -1
+		x.dataLen = -1
+	}
+}
+
+// resizeText gives a full node's text another length; the name stays.
+func (e *Engine) resizeText(n *node, name, old, size int) {
+	switch {
+	case size == 0:
+		e.texts.Free(n.text, old)
+		n.text = 0
+	case old == 0:
+		n.text = e.texts.Alloc(size)
+	default:
+		n.text = e.texts.Resize(n.text, old, size, name)
+	}
+	n.word |= formFull
+	if arena.IsBig(size) {
+		n.word ^= formFull ^ formFullBig
 	}
 }
 
 func (e *Engine) replaceACL(ref NodeRef, acl proto.RawACLs) {
 	n := e.nodes.At(uint32(ref))
 	id := e.acls.intern(acl)
-	if id != n.acl {
+	if id != n.acl() {
 		e.change(ref, n)
+		e.setACLOf(n, id)
+		return
 	}
-	e.acls.drop(n.acl)
-	n.acl = id
+	e.acls.drop(id) // the user that intern counted
+}
+
+// setACLOf gives a full node the list that intern has returned.
+func (e *Engine) setACLOf(n *node, id uint32) {
+	e.acls.drop(n.acl())
+	n.extra = n.extra>>32<<32 | uint64(id)
 }
 
 // deleteNode applies a deletion; the parent's pzxid moves even if the node is gone.
@@ -273,16 +333,16 @@ func (e *Engine) deleteNode(path []byte, zxid proto.Zxid, sink Sink) proto.ErrCo
 	if parent == 0 {
 		return proto.ErrNoNode
 	}
-	if pn := e.nodes.At(uint32(parent)); zxid > pn.pzxid {
-		e.change(parent, pn)
+	if pn := e.nodes.At(uint32(parent)); zxid > e.pzxid(pn) {
+		px := e.change(parent, pn)
 		e.digest -= e.share(pn)
-		pn.pzxid = zxid
+		px.pzxid = zxid
 		e.digest += e.share(pn)
 	}
 	if ref == 0 {
 		return proto.ErrNoNode
 	}
-	if e.nodes.At(uint32(ref)).firstChild != 0 {
+	if e.FirstChild(ref) != 0 {
 		e.removeBelow(ref, zxid, sink)
 	}
 	e.removeLeaf(ref, path, zxid, sink)
@@ -294,7 +354,7 @@ func (e *Engine) deleteNode(path []byte, zxid proto.Zxid, sink Sink) proto.ErrCo
 // deleted and created again; the replay creates them anew.
 func (e *Engine) removeBelow(top NodeRef, zxid proto.Zxid, sink Sink) {
 	for at := top; ; {
-		if child := e.nodes.At(uint32(at)).firstChild; child != 0 {
+		if child := e.FirstChild(at); child != 0 {
 			at = child
 			continue
 		}
@@ -313,34 +373,39 @@ func (e *Engine) removeBelow(top NodeRef, zxid proto.Zxid, sink Sink) {
 func (e *Engine) removeLeaf(ref NodeRef, path []byte, zxid proto.Zxid, sink Sink) {
 	n := e.nodes.At(uint32(ref))
 	pn := e.nodes.At(uint32(n.parent))
-	e.nodeChanges.remove(uint32(ref), &n.tracked)
+	px := e.extraOf(pn)
+	e.nodeChanges.remove(uint32(ref))
 	e.digest -= e.share(n)
-	if n.prevSibling != 0 {
-		e.nodes.At(uint32(n.prevSibling)).nextSibling = n.nextSibling
+	if n.prev != 0 {
+		e.nodes.At(uint32(n.prev)).next = n.next
 	} else {
-		pn.firstChild = n.nextSibling
+		px.firstChild = n.next
 	}
-	if n.nextSibling != 0 {
-		e.nodes.At(uint32(n.nextSibling)).prevSibling = n.prevSibling
+	if n.next != 0 {
+		e.nodes.At(uint32(n.next)).prev = n.prev
 	}
-	pn.numChildren--
+	px.numChildren--
 	e.paths.remove(pathHash(path), uint32(ref))
-	e.leave(n)
-	if n.nameLen&flagSystem != 0 {
+	if !n.compact() {
+		e.leave(e.extraOf(n))
+	}
+	if e.isSystem(n) {
 		e.quotaNodeDeleted(ref, n)
 	}
-	length := int64(max(0, n.dataLen))
-	e.storeData(n, nil)
-	e.dataBytes -= int64(len(path))
-	if k := n.nameLen & nameLenMask; k > 0 {
-		e.names.Free(n.name, int(k))
+	length := int64(max(0, e.dataLen(n)))
+	e.dataBytes -= int64(len(path)) + length
+	if n.text != 0 {
+		e.texts.Free(n.text, e.nameLen(n)+int(length))
 	}
-	acl := n.acl
+	acl := n.acl()
+	if !n.compact() {
+		e.extras.Free(uint32(n.extra >> 32))
+	}
 	e.nodes.Free(uint32(ref))
 	e.quotaChanged(path, -1, -length)
 	if sink != nil {
 		parentPath, _ := split(path)
-		sink.Deleted(path, orSlash(parentPath), e.acls.get(acl), e.acls.get(pn.acl), zxid)
+		sink.Deleted(path, orSlash(parentPath), e.acls.get(acl), e.acls.get(pn.acl()), zxid)
 	}
 	e.acls.drop(acl)
 }
@@ -367,22 +432,22 @@ func (e *Engine) setData(b *proto.TxnBody, h *proto.TxnHeader, stat *proto.Stat,
 		return proto.ErrNoNode
 	}
 	n := e.nodes.At(uint32(ref))
-	delta := int64(len(b.Data)) - int64(max(0, n.dataLen))
+	delta := int64(len(b.Data)) - int64(max(0, e.dataLen(n)))
 	e.writeData(ref, n, b.Path, b.Data, b.Version, h.Zxid, h.TimeMs)
 	e.statOf(n, stat)
 	e.quotaChanged(b.Path, 0, delta)
 	if sink != nil {
-		sink.DataChanged(orSlash(b.Path), e.acls.get(n.acl), h.Zxid)
+		sink.DataChanged(orSlash(b.Path), e.acls.get(n.acl()), h.Zxid)
 	}
 	return proto.OK
 }
 
 func (e *Engine) writeData(ref NodeRef, n *node, path, data []byte, version int32, zxid proto.Zxid, timeMs int64) {
-	e.change(ref, n)
+	x := e.change(ref, n)
 	e.digest -= e.share(n)
-	e.storeData(n, data)
-	n.crc = PathDataCRC(path, data)
-	n.version, n.mzxid, n.mtime = version, zxid, timeMs
+	e.storeData(n, x, data)
+	x.crc = PathDataCRC(path, data)
+	x.version, x.mzxid, x.mtime = version, zxid, timeMs
 	e.digest += e.share(n)
 }
 
@@ -404,12 +469,10 @@ func (e *Engine) setACL(b *proto.TxnBody, stat *proto.Stat) proto.ErrCode {
 		return proto.ErrNoNode
 	}
 	n := e.nodes.At(uint32(ref))
-	e.change(ref, n)
-	id := e.acls.intern(b.ACL)
-	e.acls.drop(n.acl)
-	n.acl = id
+	x := e.change(ref, n)
+	e.setACLOf(n, e.acls.intern(b.ACL))
 	e.digest -= e.share(n)
-	n.aversion = b.Version
+	x.aversion = b.Version
 	e.digest += e.share(n)
 	e.statOf(n, stat)
 	return proto.OK

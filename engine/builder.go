@@ -61,13 +61,14 @@ func (b *Builder) AddNode(path, data []byte, acl proto.RawACLs, st *proto.StatPe
 func (b *Builder) overwrite(ref NodeRef, path, data []byte, acl proto.RawACLs, st *proto.StatPersisted) {
 	e := b.e
 	n := e.nodes.At(uint32(ref))
+	x := e.extend(ref, n)
 	e.digest -= e.share(n)
-	e.leave(n)
+	e.leave(x)
 	b.e.replaceACL(ref, acl)
-	e.storeData(n, data)
-	n.crc = PathDataCRC(path, data)
-	n.setStat(st)
-	e.join(ref, n)
+	e.storeData(n, x, data)
+	x.crc = PathDataCRC(path, data)
+	n.setStat(x, st)
+	e.join(ref, x)
 	e.digest += e.share(n)
 }
 

@@ -2,14 +2,19 @@ package engine
 
 import "zabra.dev/zabra/engine/arena"
 
-// tracked is the part of a record by which its tracker knows whether the last image has it as
-// it is.
-type tracked struct {
-	id         uint64 // place in the image; never changes
-	mark       uint32 // epoch of the last change << 1, plus one if the last image lacks the record
-	next, prev uint32 // neighbours in a changeList, while mark is not older than the last image
-	aux        uint32 // free for the record's owner
+// records is what a tracker has to know of its records. None of it may be called with the
+// number of a record that is not in use.
+type records interface {
+	id(ref uint32) uint64   // place in the image; never changes
+	mark(ref uint32) uint32 // epoch of the last change << 1, plus one if the last image lacks the record
+	// setMark stores a mark, which mark may also know without: see tracker.createdMark.
+	setMark(ref, mark uint32)
+	neighbours(ref uint32) *neighbours
+	appendImage(dst []byte, ref uint32) []byte // appends the value of the record's image
 }
+
+// neighbours are those in a changeList, while a record's mark is not older than the last image.
+type neighbours struct{ next, prev uint32 }
 
 // changeList is a list of records that runs through them.
 type changeList struct {
@@ -29,12 +34,12 @@ type changeList struct {
 //
 // with floor = part's epoch while a checkpoint runs, done otherwise.
 type tracker struct {
-	at     func(ref uint32) *tracked
-	encode func(dst []byte, ref uint32) []byte // appends the value of the record's image
+	records
 	// ordered tells that ids are given in rising order, so that the list of new records is sorted.
 	ordered bool
 
 	epoch, floor, done uint32
+	floorID, doneID    uint64 // ordered: the last ids that were given in or before those epochs
 
 	created changeList        // the last image lacks them
 	changed changeList        // the last image has an older state of them
@@ -43,8 +48,23 @@ type tracker struct {
 	part *part
 }
 
-func (t *tracker) init(ordered bool, at func(uint32) *tracked, encode func([]byte, uint32) []byte) {
-	*t = tracker{at: at, encode: encode, ordered: ordered, epoch: 1}
+func (t *tracker) init(ordered bool, r records) {
+	*t = tracker{records: r, ordered: ordered, epoch: 1}
+}
+
+// loaded tells that the last image has all records with ids up to lastID.
+func (t *tracker) loaded(lastID uint64) { t.floorID, t.doneID = lastID, lastID }
+
+// createdMark returns the mark of a record that has not been changed since its creation: its
+// id tells the epoch of that, as far as it matters. Only an ordered tracker knows it.
+func (t *tracker) createdMark(id uint64) uint32 {
+	switch {
+	case id > t.floorID:
+		return t.epoch<<1 | 1
+	case id > t.doneID:
+		return t.part.epoch<<1 | 1
+	}
+	return 0
 }
 
 func (t *tracker) release() { t.gone.Release() }
@@ -56,45 +76,47 @@ func (t *tracker) count() int { return t.created.n + t.changed.n + t.gone.Len() 
 func (t *tracker) otherBytes() int64 { return t.gone.MappedBytes() }
 
 // add notes a new record.
-func (t *tracker) add(ref uint32, r *tracked) {
-	r.mark = t.epoch<<1 | 1
-	t.push(&t.created, ref, r)
+func (t *tracker) add(ref uint32) {
+	t.setMark(ref, t.epoch<<1|1)
+	t.push(&t.created, ref)
 }
 
 // change must be called before a record is changed. If the running checkpoint still has to
 // emit it, its value is captured now.
-func (t *tracker) change(ref uint32, r *tracked) {
-	if r.mark>>1 > t.floor {
+func (t *tracker) change(ref uint32) {
+	mark := t.mark(ref)
+	if mark>>1 > t.floor {
 		return
 	}
-	if r.mark>>1 > t.done {
-		t.part.lose(ref, r)
+	if mark>>1 > t.done {
+		t.part.lose(ref, mark)
 	}
-	r.mark = t.epoch << 1
-	t.push(&t.changed, ref, r)
+	t.setMark(ref, t.epoch<<1)
+	t.push(&t.changed, ref)
 }
 
 // remove must be called before a record is changed for its deletion and freed.
-func (t *tracker) remove(ref uint32, r *tracked) {
-	epoch, created := r.mark>>1, r.mark&1 != 0
+func (t *tracker) remove(ref uint32) {
+	mark := t.mark(ref)
+	epoch, created := mark>>1, mark&1 != 0
 	switch {
 	case epoch > t.floor && created:
-		t.unlink(&t.created, r)
+		t.unlink(&t.created, ref)
 	case epoch > t.floor:
-		t.unlink(&t.changed, r)
+		t.unlink(&t.changed, ref)
 	case epoch > t.done:
-		t.part.lose(ref, r)
+		t.part.lose(ref, mark)
 	}
-	r.mark = 0
+	t.setMark(ref, 0)
 	if epoch <= t.floor || !created {
-		t.gone.Append(r.id) // else no image has it
+		t.gone.Append(t.id(ref)) // else no image has it
 	}
 }
 
-func (t *tracker) push(l *changeList, ref uint32, r *tracked) {
-	r.next, r.prev = 0, l.tail
+func (t *tracker) push(l *changeList, ref uint32) {
+	*t.neighbours(ref) = neighbours{prev: l.tail}
 	if l.tail != 0 {
-		t.at(l.tail).next = ref
+		t.neighbours(l.tail).next = ref
 	} else {
 		l.head = ref
 	}
@@ -102,14 +124,15 @@ func (t *tracker) push(l *changeList, ref uint32, r *tracked) {
 	l.n++
 }
 
-func (t *tracker) unlink(l *changeList, r *tracked) {
+func (t *tracker) unlink(l *changeList, ref uint32) {
+	r := t.neighbours(ref)
 	if r.prev != 0 {
-		t.at(r.prev).next = r.next
+		t.neighbours(r.prev).next = r.next
 	} else {
 		l.head = r.next
 	}
 	if r.next != 0 {
-		t.at(r.next).prev = r.prev
+		t.neighbours(r.next).prev = r.prev
 	} else {
 		l.tail = r.prev
 	}
@@ -125,18 +148,18 @@ func (t *tracker) concat(l, m *changeList) {
 		*l = *m
 		return
 	}
-	t.at(l.tail).next = m.head
-	t.at(m.head).prev = l.tail
+	t.neighbours(l.tail).next = m.head
+	t.neighbours(m.head).prev = l.tail
 	l.tail = m.tail
 	l.n += m.n
 }
 
-// start hands all that changed to a checkpoint.
-func (t *tracker) start(captured *arena.Blobs) *part {
+// start hands all that changed to a checkpoint. lastID is the last id given, if they rise.
+func (t *tracker) start(captured *arena.Blobs, lastID uint64) *part {
 	t.part = &part{t: t, epoch: t.epoch, created: t.created, changed: t.changed, gone: t.gone, captured: captured,
 		nextCreated: t.created.head, nextChanged: t.changed.head}
 	t.created, t.changed, t.gone = changeList{}, changeList{}, arena.Vec[uint64]{}
-	t.floor = t.epoch
+	t.floor, t.floorID = t.epoch, lastID
 	t.epoch++
 	return t.part
 }
@@ -145,7 +168,7 @@ func (t *tracker) start(captured *arena.Blobs) *part {
 func (t *tracker) finish() {
 	p := t.part
 	t.part = nil
-	t.done = p.epoch
+	t.done, t.doneID = p.epoch, t.floorID
 	p.gone.Release()
 	p.release()
 }
@@ -156,7 +179,7 @@ func (t *tracker) finish() {
 func (t *tracker) abort() {
 	p := t.part
 	t.part = nil
-	t.floor = t.done
+	t.floor, t.floorID = t.done, t.doneID
 	t.concat(&p.created, &t.created)
 	t.concat(&p.changed, &t.changed)
 	t.created, t.changed = p.created, p.changed

@@ -5,6 +5,7 @@ import (
 	"hash/crc32"
 	"testing"
 
+	"zabra.dev/zabra/engine/arena"
 	"zabra.dev/zabra/engine/proto"
 )
 
@@ -23,8 +24,8 @@ func newEngine(t testing.TB, opts Options) *Engine {
 func (e *Engine) check(t testing.TB) {
 	t.Helper()
 	var digest uint64
-	var dataBytes, dataUsed, nameUsed int64
-	nodes, ephemerals, containers, ttls := 0, 0, 0, 0
+	var dataBytes, textUsed, aclUsed int64
+	nodes, compact, marked, ephemerals, containers, ttls := 0, 0, 0, 0, 0, 0
 	users := map[uint32]uint32{}
 	bySession := map[int64]int{}
 	e.walk(e.root, func(ref NodeRef, n *node) {
@@ -38,37 +39,50 @@ func (e *Engine) check(t testing.TB) {
 		}
 		data := e.dataOf(n)
 		dataBytes += int64(len(path) + len(data))
-		dataUsed += int64(len(data))
-		nameUsed += int64(len(e.nameOf(n)))
+		textUsed += int64(len(e.nameOf(n)) + len(data))
 		children := int32(0)
 		prev := NodeRef(0)
-		for c := n.firstChild; c != 0; c = e.NextSibling(c) {
-			if cn := e.nodes.At(uint32(c)); cn.parent != ref || cn.prevSibling != prev {
+		for c := e.FirstChild(ref); c != 0; c = e.NextSibling(c) {
+			if cn := e.nodes.At(uint32(c)); cn.parent != ref || cn.prev != prev {
 				t.Fatalf("%s: links of child %s", path, e.Name(c))
 			}
 			prev = c
 			children++
 		}
-		if children != n.numChildren {
-			t.Fatalf("%s: %d children, stat says %d", path, children, n.numChildren)
+		var node Node
+		e.Node(ref, &node)
+		if children != node.NumChildren {
+			t.Fatalf("%s: %d children, stat says %d", path, children, node.NumChildren)
 		}
-		if n.crc != crc32.ChecksumIEEE(append(bytes.Clone(path), data...)) {
+		if node.PathDataCRC != crc32.ChecksumIEEE(append(bytes.Clone(path), data...)) {
 			t.Fatalf("%s: CRC", path)
 		}
 		system := bytes.HasPrefix(path, []byte("/zookeeper/"))
-		if system != (n.nameLen&flagSystem != 0) {
+		if system != e.isSystem(n) {
 			t.Fatalf("%s: system flag", path)
 		}
 		if !system {
-			digest += slowDigest(path, data, n.stat())
+			digest += slowDigest(path, data, node.StatPersisted)
 		}
-		if n.acl != 0 {
-			users[n.acl]++
+		if node.ACLID != 0 {
+			users[node.ACLID]++
 		}
-		switch kind, _ := e.opts.ownerKind(n.owner); kind {
+		if e.nodeChanges.mark(uint32(ref))>>1 > e.nodeChanges.done {
+			marked++
+		}
+		if n.compact() {
+			compact++
+			if !fitsCompact(e.nameOf(n), data, node.ACLID, &node.StatPersisted) || node.NumChildren != 0 || system {
+				t.Fatalf("%s is compact: %+v", path, node)
+			}
+		} else if big := arena.IsBig(len(e.nameOf(n)) + len(data)); big != (n.form() == formFullBig) {
+			t.Fatalf("%s: form %d, big %v", path, n.form(), big)
+		}
+		owner := node.EphemeralOwner
+		switch kind, _ := e.opts.ownerKind(owner); kind {
 		case ownerSession:
 			ephemerals++
-			bySession[n.owner]++
+			bySession[owner]++
 		case ownerContainer:
 			containers++
 		case ownerTTL:
@@ -77,6 +91,9 @@ func (e *Engine) check(t testing.TB) {
 	})
 	if nodes != e.NodeCount() || nodes-1 != e.paths.live || nodes-1 != e.NumDescendants(e.root) {
 		t.Fatalf("%d nodes in the tree, %d counted, %d in the index", nodes, e.NodeCount(), e.paths.live)
+	}
+	if got := nodes - e.extras.Len(); got != compact {
+		t.Fatalf("%d nodes are compact, %d have no extra", compact, got)
 	}
 	if !e.opts.Digest {
 		digest = 0
@@ -87,8 +104,8 @@ func (e *Engine) check(t testing.TB) {
 	if dataBytes != e.DataBytes() {
 		t.Fatalf("%d bytes of paths and data, want %d", e.DataBytes(), dataBytes)
 	}
-	if got := e.data.Usage().UsedBytes; got != dataUsed {
-		t.Fatalf("%d bytes of data in the arena, want %d", got, dataUsed)
+	if got := e.texts.Usage().UsedBytes; got != textUsed {
+		t.Fatalf("%d bytes of names and data in the arena, want %d", got, textUsed)
 	}
 	lists := 0
 	for id, n := range users {
@@ -96,15 +113,15 @@ func (e *Engine) check(t testing.TB) {
 		if a.users != n {
 			t.Fatalf("ACL %d has %d users, want %d", id, a.users, n)
 		}
-		nameUsed += int64(len(e.acls.raw(a)))
+		aclUsed += int64(len(e.acls.raw(a)))
 		lists++
 	}
 	if e.checkpoint == nil {
 		if lists != e.acls.slab.Len() || lists != e.acls.index.live {
 			t.Fatalf("%d lists of ACLs are used, %d kept, %d in the index", lists, e.acls.slab.Len(), e.acls.index.live)
 		}
-		if got := e.names.Usage().UsedBytes; got != nameUsed {
-			t.Fatalf("%d bytes of names and ACLs in the arena, want %d", got, nameUsed)
+		if got := e.aclBytes.Usage().UsedBytes; got != aclUsed {
+			t.Fatalf("%d bytes of ACLs in the arena, want %d", got, aclUsed)
 		}
 	}
 	if ephemerals != e.EphemeralCount() || containers != e.ContainerCount() || ttls != e.TTLCount() {
@@ -124,6 +141,13 @@ func (e *Engine) check(t testing.TB) {
 	if len(bySession) > 0 {
 		t.Fatalf("sessions are missing: %v", bySession)
 	}
+	listed := e.nodeChanges.created.n + e.nodeChanges.changed.n
+	if p := e.nodeChanges.part; p != nil {
+		listed += p.created.n + p.changed.n
+	}
+	if listed != marked {
+		t.Fatalf("%d nodes are in lists of changes, %d have marks that say so", listed, marked)
+	}
 	checkTracker(t, &e.nodeChanges)
 	checkTracker(t, &e.sessions.changes)
 }
@@ -133,12 +157,12 @@ func checkTracker(t testing.TB, tr *tracker) {
 	t.Helper()
 	walk := func(name string, l *changeList, low, high, created uint32) {
 		n, prev := 0, uint32(0)
-		for ref := l.head; ref != 0; ref = tr.at(ref).next {
-			r := tr.at(ref)
-			if r.prev != prev || r.mark>>1 <= low || r.mark>>1 > high || r.mark&1 != created {
-				t.Fatalf("list %s: record %d: %+v", name, ref, *r)
+		for ref := l.head; ref != 0; ref = tr.neighbours(ref).next {
+			r, mark := tr.neighbours(ref), tr.mark(ref)
+			if r.prev != prev || mark>>1 <= low || mark>>1 > high || mark&1 != created {
+				t.Fatalf("list %s: record %d: mark %d, %+v", name, ref, mark, *r)
 			}
-			if prev != 0 && created == 1 && tr.ordered && tr.at(prev).id >= r.id {
+			if prev != 0 && created == 1 && tr.ordered && tr.id(prev) >= tr.id(ref) {
 				t.Fatalf("list %s is not ordered", name)
 			}
 			prev = ref

@@ -57,12 +57,12 @@ func (e *Engine) StartCheckpoint() (*Checkpoint, error) {
 	if e.checkpoint != nil {
 		return nil, ErrCheckpointRunning
 	}
-	c := &Checkpoint{e: e, zxid: e.lastZxid, digest: e.digest, nodes: e.nodes.Len(), captured: arena.NewBlobs(dataGranuleBytes)}
+	c := &Checkpoint{e: e, zxid: e.lastZxid, digest: e.digest, nodes: e.nodes.Len(), captured: arena.NewBlobs(granuleBytes)}
 	c.records = 1 + e.DirtyCount()
 	c.meta = e.appendMetaImage(nil)
 	c.acls, c.aclsLive = e.acls.hold()
-	c.sessions = e.sessions.changes.start(c.captured)
-	c.tree = e.nodeChanges.start(c.captured)
+	c.sessions = e.sessions.changes.start(c.captured, 0)
+	c.tree = e.nodeChanges.start(c.captured, e.lastNodeID)
 	e.checkpoint = c
 	return c, nil
 }

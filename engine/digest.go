@@ -56,8 +56,21 @@ func statDigest(pathDataCRC uint32, czxid, mzxid, pzxid, ctime, mtime int64, ver
 
 // share returns what the node adds to the tree digest, 0 if it is left out or none is kept.
 func (e *Engine) share(n *node) uint64 {
-	if !e.opts.Digest || n.nameLen&flagSystem != 0 {
+	switch {
+	case !e.opts.Digest:
+		return 0
+	case n.compact():
+		return compactShare(n, e.compactCRC(n))
+	}
+	x := e.extraOf(n)
+	if x.nameLen&flagSystem != 0 {
 		return 0
 	}
-	return statDigest(n.crc, n.czxid, n.mzxid, n.pzxid, n.ctime, n.mtime, n.version, n.cversion, n.aversion, n.owner)
+	return statDigest(x.crc, n.czxid, x.mzxid, x.pzxid, x.ctime, x.mtime, x.version, x.cversion, x.aversion, x.owner)
+}
+
+// compactShare is the share of a compact node.
+func compactShare(n *node, crc uint32) uint64 {
+	ctime := n.compactCtime()
+	return statDigest(crc, n.czxid, n.czxid, n.czxid, ctime, ctime, 0, 0, 0, 0)
 }

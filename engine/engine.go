@@ -10,10 +10,11 @@
 // # Memory
 //
 // Nothing that grows with the data is visible to Go's collector (package arena). A znode is a
-// record of 128 bytes (node), an index entry of about 12 (index), and two blobs, its name and
-// its data. The record holds the whole persisted stat, the CRC of path and data (so that
-// the digest of a node never touches its data again), and links: parent, first child and
-// siblings; neighbours in the list of changes; the entry in a set (ephemerals of a session,
+// record of 48 bytes (node), an index entry of about 12 (index), and a blob of its name and
+// data. That is all of a compact znode: one without children that nothing has changed since its
+// creation, which most are. Others have a second record of 80 bytes (extra) with the rest of
+// the persisted stat, the first child, the CRC of path and data (so that the digest of a
+// node never touches its data again), and the entry in a set (ephemerals of a session,
 // containers, TTL nodes). Lists of ACLs are interned with reference counts.
 //
 // # Who calls
@@ -62,10 +63,11 @@ type NodeRef uint32
 type Engine struct {
 	opts Options
 
-	nodes arena.Slab[node]
-	names *arena.Blobs // names of znodes and lists of ACLs
-	data  *arena.Blobs
-	paths index // by pathHash
+	nodes    arena.Slab[node]
+	extras   arena.Slab[extra]
+	texts    *arena.Blobs // names of znodes, each with its data behind it
+	aclBytes *arena.Blobs // lists of ACLs
+	paths    index        // by pathHash
 
 	root, zookeeper, quota, config NodeRef
 
@@ -97,12 +99,9 @@ type Engine struct {
 	quotaText     []byte
 }
 
-// nameGranuleBytes and dataGranuleBytes are the steps of the smallest blobs: eight bytes waste
-// four on average and can address 32 GiB each.
-const (
-	nameGranuleBytes = 8
-	dataGranuleBytes = 8
-)
+// granuleBytes is the step of the smallest blobs: eight bytes waste four on average and can
+// address 32 GiB.
+const granuleBytes = 8
 
 // Paths of the built-in nodes (client protocol, section 5.7).
 const (
@@ -125,12 +124,12 @@ func New(opts Options) (*Engine, error) {
 
 func newEmpty(opts Options) *Engine {
 	e := &Engine{
-		opts:  opts,
-		names: arena.NewBlobs(nameGranuleBytes),
-		data:  arena.NewBlobs(dataGranuleBytes),
+		opts:     opts,
+		texts:    arena.NewBlobs(granuleBytes),
+		aclBytes: arena.NewBlobs(granuleBytes),
 	}
-	e.acls.init(e.names)
-	e.nodeChanges.init(true, func(ref uint32) *tracked { return &e.nodes.At(ref).tracked }, e.appendNodeImage)
+	e.acls.init(e.aclBytes)
+	e.nodeChanges.init(true, nodeRecords{e})
 	e.sessions.init()
 	return e
 }
@@ -141,8 +140,9 @@ func (e *Engine) Close() error {
 		e.checkpoint.Abort()
 	}
 	e.nodes.Release()
-	e.names.Release()
-	e.data.Release()
+	e.extras.Release()
+	e.texts.Release()
+	e.aclBytes.Release()
 	e.paths.release()
 	e.nodeChanges.release()
 	e.acls.release()
@@ -178,8 +178,9 @@ func (e *Engine) EphemeralCount() int { return e.ephemerals }
 // MemoryStats tells where the memory of an Engine is.
 type MemoryStats struct {
 	Nodes      arena.Usage // records of znodes
-	Names      arena.Usage // names and lists of ACLs
-	Data       arena.Usage
+	Extras     arena.Usage // second records of those that are not compact
+	Texts      arena.Usage // names and data
+	ACLs       arena.Usage // lists of ACLs
 	IndexBytes int64       // mapped for the index of paths
 	Sessions   arena.Usage // session records
 	Members    arena.Usage // ephemerals, containers, TTL nodes
@@ -189,14 +190,14 @@ type MemoryStats struct {
 
 // TouchedBytes sums what is resident at most.
 func (m *MemoryStats) TouchedBytes() int64 {
-	return m.Nodes.TouchedBytes + m.Names.TouchedBytes + m.Data.TouchedBytes + m.IndexBytes +
+	return m.Nodes.TouchedBytes + m.Extras.TouchedBytes + m.Texts.TouchedBytes + m.ACLs.TouchedBytes + m.IndexBytes +
 		m.Sessions.TouchedBytes + m.Members.TouchedBytes + m.Captured.TouchedBytes + m.OtherBytes
 }
 
 // MemoryStats returns the current figures.
 func (e *Engine) MemoryStats() MemoryStats {
 	m := MemoryStats{
-		Nodes: e.nodes.Usage(), Names: e.names.Usage(), Data: e.data.Usage(),
+		Nodes: e.nodes.Usage(), Extras: e.extras.Usage(), Texts: e.texts.Usage(), ACLs: e.aclBytes.Usage(),
 		IndexBytes: e.paths.mappedBytes(),
 		Sessions:   e.sessions.slab.Usage(), Members: e.members.Usage(),
 		OtherBytes: e.acls.otherBytes() + e.sessions.index.mappedBytes() + e.quotas.otherBytes() + e.nodeChanges.otherBytes() + e.sessions.changes.otherBytes(),

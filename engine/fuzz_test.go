@@ -99,8 +99,8 @@ func sampleImage(t testing.TB) (image map[string]string, system map[string]bool)
 	image, system = map[string]string{}, map[string]bool{}
 	checkpointInto(t, e, image)
 	e.walk(e.root, func(_ NodeRef, n *node) {
-		if n.nameLen&flagSystem != 0 {
-			system[string(jute.AppendInt64([]byte{kindNode}, int64(n.id)))] = true
+		if e.isSystem(n) {
+			system[string(jute.AppendInt64([]byte{kindNode}, int64(n.id())))] = true
 		}
 	})
 	return image, system

@@ -83,7 +83,7 @@ func (m *imageMeta) decode(value []byte) error {
 	r := varints{b: value[18:]}
 	m.lastNodeID = r.uint()
 	m.acls, m.sessions, m.nodes = int(r.uint()), int(r.uint()), int(r.uint())
-	if r.bad || len(r.b) > 0 {
+	if r.bad || len(r.b) > 0 || m.lastNodeID >= maxNodeID {
 		return fmt.Errorf("%w: meta record", ErrImage)
 	}
 	return nil
@@ -98,23 +98,25 @@ func (e *Engine) appendNodeImage(dst []byte, ref uint32) []byte {
 	n := e.nodes.At(ref)
 	var parent uint64
 	if n.parent != 0 {
-		parent = e.nodes.At(uint32(n.parent)).id
+		parent = e.nodes.At(uint32(n.parent)).id()
 	}
+	var st proto.StatPersisted
+	e.persistedStat(n, &st)
 	dst = binary.AppendUvarint(dst, parent)
-	dst = binary.AppendUvarint(dst, uint64(n.acl))
-	dst = binary.AppendVarint(dst, n.czxid)
-	dst = binary.AppendVarint(dst, n.mzxid-n.czxid)
-	dst = binary.AppendVarint(dst, n.pzxid-n.czxid)
-	dst = binary.AppendVarint(dst, n.ctime)
-	dst = binary.AppendVarint(dst, n.mtime-n.ctime)
-	dst = binary.AppendVarint(dst, int64(n.version))
-	dst = binary.AppendVarint(dst, int64(n.cversion))
-	dst = binary.AppendVarint(dst, int64(n.aversion))
-	dst = binary.AppendVarint(dst, n.owner)
+	dst = binary.AppendUvarint(dst, uint64(n.acl()))
+	dst = binary.AppendVarint(dst, st.Czxid)
+	dst = binary.AppendVarint(dst, st.Mzxid-st.Czxid)
+	dst = binary.AppendVarint(dst, st.Pzxid-st.Czxid)
+	dst = binary.AppendVarint(dst, st.Ctime)
+	dst = binary.AppendVarint(dst, st.Mtime-st.Ctime)
+	dst = binary.AppendVarint(dst, int64(st.Version))
+	dst = binary.AppendVarint(dst, int64(st.Cversion))
+	dst = binary.AppendVarint(dst, int64(st.Aversion))
+	dst = binary.AppendVarint(dst, st.EphemeralOwner)
 	name := e.nameOf(n)
 	dst = binary.AppendUvarint(dst, uint64(len(name)))
 	dst = append(dst, name...)
-	dst = binary.AppendUvarint(dst, uint64(int64(n.dataLen)+1))
+	dst = binary.AppendUvarint(dst, uint64(int64(e.dataLen(n))+1))
 	return append(dst, e.dataOf(n)...)
 }
 

@@ -58,7 +58,9 @@ func (l *Loader) Put(key, value []byte) error {
 	err := error(nil)
 	switch kind {
 	case kindMeta:
-		err = l.meta.decode(value)
+		if err = l.meta.decode(value); err == nil && !l.foreign {
+			l.e.nodeChanges.loaded(l.meta.lastNodeID)
+		}
 	case kindACL:
 		err = l.putACL(id, value)
 	case kindSession:
@@ -104,7 +106,7 @@ func (l *Loader) putSession(id proto.SessionID, value []byte) error {
 	s := t.slab.At(ref)
 	t.enter(ref, s, jute.Int32(value))
 	if l.foreign {
-		t.changes.add(ref, &s.tracked)
+		t.changes.add(ref)
 	}
 	return nil
 }
@@ -115,7 +117,7 @@ func idHash(id uint64) uint32 { return uint32(id * 0x9E3779B97F4A7C15 >> 32) }
 func (l *Loader) findID(id uint64) NodeRef {
 	for p := l.ids.probe(idHash(id)); ; {
 		ref := p.next()
-		if ref == 0 || l.e.nodes.At(ref).id == id {
+		if ref == 0 || l.e.nodes.At(ref).id() == id {
 			return NodeRef(ref)
 		}
 	}
@@ -123,7 +125,7 @@ func (l *Loader) findID(id uint64) NodeRef {
 
 func (l *Loader) putNode(id uint64, value []byte) error {
 	e, m := l.e, &l.img
-	if !m.decode(value) {
+	if id > maxNodeID || !m.decode(value) {
 		return fmt.Errorf("%w: node", ErrImage)
 	}
 	if m.acl != 0 && (m.acl/64 >= uint32(len(e.acls.live)) || e.acls.live[m.acl/64]&(1<<(m.acl%64)) == 0) {
@@ -159,7 +161,7 @@ func (l *Loader) putNode(id uint64, value []byte) error {
 	}
 	ref := e.newNode(id, l.parent, m.name, path, m.data, m.acl, &m.stat)
 	if l.foreign {
-		e.nodeChanges.add(uint32(ref), &e.nodes.At(uint32(ref)).tracked)
+		e.nodeChanges.add(uint32(ref))
 	}
 	l.ids.insert(idHash(id), uint32(ref))
 	l.setBuiltIn(ref, path)

@@ -76,7 +76,7 @@ type memberList struct {
 	n          uint32
 }
 
-func (e *Engine) memberAppend(l *memberList, n *node, ref NodeRef, session uint32) {
+func (e *Engine) memberAppend(l *memberList, x *extra, ref NodeRef, session uint32) {
 	i := e.members.Alloc()
 	*e.members.At(i) = member{node: ref, session: session, prev: l.tail}
 	if l.tail != 0 {
@@ -86,11 +86,11 @@ func (e *Engine) memberAppend(l *memberList, n *node, ref NodeRef, session uint3
 	}
 	l.tail = i
 	l.n++
-	n.aux = i
+	x.member = i
 }
 
-func (e *Engine) memberRemove(l *memberList, n *node) {
-	m := e.members.At(n.aux)
+func (e *Engine) memberRemove(l *memberList, x *extra) {
+	m := e.members.At(x.member)
 	if m.prev != 0 {
 		e.members.At(m.prev).next = m.next
 	} else {
@@ -102,34 +102,34 @@ func (e *Engine) memberRemove(l *memberList, n *node) {
 		l.tail = m.prev
 	}
 	l.n--
-	e.members.Free(n.aux)
-	n.aux = 0
+	e.members.Free(x.member)
+	x.member = 0
 }
 
-// join enters a new node in the set that its owner asks for.
-func (e *Engine) join(ref NodeRef, n *node) {
-	switch kind, _ := e.opts.ownerKind(n.owner); kind {
+// join enters a new full node in the set that its owner asks for.
+func (e *Engine) join(ref NodeRef, x *extra) {
+	switch kind, _ := e.opts.ownerKind(x.owner); kind {
 	case ownerContainer:
-		e.memberAppend(&e.containers, n, ref, 0)
+		e.memberAppend(&e.containers, x, ref, 0)
 	case ownerTTL:
-		e.memberAppend(&e.ttls, n, ref, 0)
+		e.memberAppend(&e.ttls, x, ref, 0)
 	case ownerSession:
-		s := e.sessions.findOrAdd(n.owner)
-		e.memberAppend(&e.sessions.slab.At(s).ephemerals, n, ref, s)
+		s := e.sessions.findOrAdd(x.owner)
+		e.memberAppend(&e.sessions.slab.At(s).ephemerals, x, ref, s)
 		e.ephemerals++
 	}
 }
 
-// leave takes a node that is being deleted out of its set.
-func (e *Engine) leave(n *node) {
-	switch kind, _ := e.opts.ownerKind(n.owner); kind {
+// leave takes a full node that is being deleted out of its set.
+func (e *Engine) leave(x *extra) {
+	switch kind, _ := e.opts.ownerKind(x.owner); kind {
 	case ownerContainer:
-		e.memberRemove(&e.containers, n)
+		e.memberRemove(&e.containers, x)
 	case ownerTTL:
-		e.memberRemove(&e.ttls, n)
+		e.memberRemove(&e.ttls, x)
 	case ownerSession:
-		s := e.members.At(n.aux).session
-		e.memberRemove(&e.sessions.slab.At(s).ephemerals, n)
+		s := e.members.At(x.member).session
+		e.memberRemove(&e.sessions.slab.At(s).ephemerals, x)
 		e.ephemerals--
 		e.sessions.dropIfUnused(s)
 	}

@@ -128,10 +128,10 @@ func (h *valueHeap) pop() value {
 
 // lose takes a record out of the part because it is about to change; if it has not been
 // emitted yet its value is captured.
-func (p *part) lose(ref uint32, r *tracked) {
-	if !p.started || r.id > p.lastID {
-		p.buf = p.t.encode(p.buf[:0], ref)
-		v := value{id: r.id, n: uint32(len(p.buf))}
+func (p *part) lose(ref, mark uint32) {
+	if id := p.t.id(ref); !p.started || id > p.lastID {
+		p.buf = p.t.appendImage(p.buf[:0], ref)
+		v := value{id: id, n: uint32(len(p.buf))}
 		if len(p.buf) > 0 {
 			v.ref = p.captured.Alloc(len(p.buf))
 			copy(p.captured.Bytes(v.ref, len(p.buf)), p.buf)
@@ -139,16 +139,17 @@ func (p *part) lose(ref uint32, r *tracked) {
 		p.values.push(v)
 	}
 	list := &p.changed
-	if r.mark&1 != 0 {
+	if mark&1 != 0 {
 		list = &p.created
 	}
+	next := p.t.neighbours(ref).next
 	if p.nextCreated == ref {
-		p.nextCreated = r.next
+		p.nextCreated = next
 	}
 	if p.nextChanged == ref {
-		p.nextChanged = r.next
+		p.nextChanged = next
 	}
-	p.t.unlink(list, r)
+	p.t.unlink(list, ref)
 }
 
 // gather moves up to max records into runs and returns how many it moved.
@@ -176,9 +177,8 @@ func (p *part) gather(max int) int {
 }
 
 func (p *part) take(ref uint32) (next uint32) {
-	r := p.t.at(ref)
-	p.put(entry{id: r.id, ref: ref})
-	return r.next
+	p.put(entry{id: p.t.id(ref), ref: ref})
+	return p.t.neighbours(ref).next
 }
 
 func (p *part) put(e entry) {
@@ -225,8 +225,8 @@ func (p *part) emitOne(emit func(id uint64, value []byte) error) (more bool, err
 		source, id = fromValues, p.values[0].id
 	}
 	if p.t.ordered && p.nextCreated != 0 {
-		if r := p.t.at(p.nextCreated); source == none || r.id < id {
-			source, id = fromList, r.id
+		if created := p.t.id(p.nextCreated); source == none || created < id {
+			source, id = fromList, created
 		}
 	}
 	if len(p.runs) > 0 {
@@ -241,13 +241,12 @@ func (p *part) emitOne(emit func(id uint64, value []byte) error) (more bool, err
 	case fromValues:
 		return true, p.emitValue(emit)
 	case fromList:
-		r := p.t.at(p.nextCreated)
-		p.buf = p.t.encode(p.buf[:0], p.nextCreated)
+		p.buf = p.t.appendImage(p.buf[:0], p.nextCreated)
 		val = p.buf
-		p.nextCreated = r.next
+		p.nextCreated = p.t.neighbours(p.nextCreated).next
 	case fromRun:
 		if ref := p.runs[0].entries[0].ref; ref != 0 {
-			p.buf = p.t.encode(p.buf[:0], ref)
+			p.buf = p.t.appendImage(p.buf[:0], ref)
 			val = p.buf
 		}
 		p.nextInRun()

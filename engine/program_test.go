@@ -5,10 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"math/rand/v2"
 	"os"
 	"slices"
 	"strconv"
+	"strings"
 	"testing"
 
 	"zabra.dev/zabra/engine/jute"
@@ -64,7 +66,7 @@ func newGenerator(rng *rand.Rand, m *model) *generator {
 		g.acls = append(g.acls, proto.AppendACLs(nil, append([]proto.ACL{{Perms: int32(i), Scheme: "digest", ID: fmt.Sprint("u", i)}}, proto.WorldAnyone[:i%2]...)))
 	}
 	g.acls = append(g.acls, proto.AppendACLs(nil, proto.WorldAnyone), proto.AppendACLs(nil, []proto.ACL{}))
-	g.names = []string{"a", "b", "cc", "a-long-name-that-takes-more-than-one-granule", "é中", QuotaLimitsName, QuotaStatsName}
+	g.names = []string{"a", "b", "cc", "a-long-name-that-takes-more-than-one-granule", "é中", strings.Repeat("no-compact-node-has-such-a-name-", 2), QuotaLimitsName, QuotaStatsName}
 	return g
 }
 
@@ -107,6 +109,8 @@ func (g *generator) data() []byte {
 		return []byte("count=5,bytes=7=;byteHardLimit=9;countHardLimit=8;zz=1")
 	case 4:
 		return []byte(",;count=;bytes,x==4;x=5,x=q")
+	case 5:
+		return bytes.Repeat([]byte{byte(g.IntN(256))}, compactDataMax-2+g.IntN(5))
 	}
 	return bytes.Repeat([]byte{byte(g.IntN(256))}, g.IntN(100))
 }
@@ -148,6 +152,9 @@ func (g *generator) txn() *mtxn {
 	t := &mtxn{header: proto.TxnHeader{SessionID: pick(g, g.ids), Cxid: g.Int32(), Zxid: g.zxid, TimeMs: g.Int64N(1 << 41), Type: pick(g, soloTypes)}}
 	if g.IntN(20) == 0 {
 		t.header.Zxid -= int64(g.IntN(20))
+	}
+	if g.IntN(20) == 0 {
+		t.header.TimeMs = pick(g, []int64{-1, 1<<compactTimeBits - 1, 1 << compactTimeBits, math.MinInt64})
 	}
 	switch t.header.Type {
 	case proto.OpMulti:
@@ -193,6 +200,8 @@ type world struct {
 	next       map[string]string
 	lastKey    string
 	log        bytes.Buffer // everything that came out, for comparing two runs
+
+	forms formTally
 }
 
 func (w *world) apply(mt *mtxn) {
@@ -208,10 +217,12 @@ func (w *world) apply(mt *mtxn) {
 	}
 	txn := mt.append(nil, digest)
 	var rec recorder
+	count := w.forms.watch(w, mt)
 	r, err := w.e.Apply(txn, &rec)
 	if err != nil {
 		w.t.Fatalf("%+v: %v", mt, err)
 	}
+	count()
 	got := func(o *OpResult) mresult { return mresult{o.Type, o.Err, string(o.Path), o.Stat} }
 	if got(&r.OpResult) != want || r.Header != mt.header {
 		w.t.Fatalf("%+v:\n got %+v\nwant %+v", mt, r.OpResult, want)
@@ -328,7 +339,7 @@ func loadImage(l *Loader, image map[string]string) (*Engine, error) {
 // program runs one random program.
 func program(t testing.TB, seed uint64, steps int) *world {
 	rng := rand.New(rand.NewPCG(seed, 1))
-	w := &world{t: t, rng: rng, image: map[string]string{}}
+	w := &world{t: t, rng: rng, image: map[string]string{}, forms: formTally{}}
 	w.opts = Options{Digest: rng.IntN(4) > 0, ExtendedTypes: rng.IntN(4) > 0, Emulate353TTL: false}
 	if rng.IntN(8) == 0 {
 		w.opts.ExtendedTypes, w.opts.Emulate353TTL = true, true
@@ -446,12 +457,20 @@ func TestPrograms(t *testing.T) {
 		}
 		first, seeds = v, 1
 	}
+	forms := formTally{}
 	for i := range seeds {
 		seed := first + uint64(i)
-		ok := t.Run(fmt.Sprint("ENGINE_SEED=", seed), func(t *testing.T) { program(t, seed, 200) })
+		ok := t.Run(fmt.Sprint("ENGINE_SEED=", seed), func(t *testing.T) {
+			for what, n := range program(t, seed, 200).forms {
+				forms[what] += n
+			}
+		})
 		if !ok {
 			return
 		}
+	}
+	if seeds > 1 {
+		forms.check(t)
 	}
 }
 

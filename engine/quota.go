@@ -207,10 +207,10 @@ func (e *Engine) quotaChanged(path []byte, count, byteCount int64) {
 // writeQuotaStats gives a stats node the text in e.quotaText. It lies below /zookeeper, so the
 // tree digest stays.
 func (e *Engine) writeQuotaStats(ref NodeRef, n *node) {
-	e.change(ref, n)
-	e.storeData(n, e.quotaText)
+	x := e.change(ref, n)
+	e.storeData(n, x, e.quotaText)
 	e.quotaPath = e.AppendPath(e.quotaPath[:0], ref)
-	n.crc = PathDataCRC(e.quotaPath, e.quotaText)
+	x.crc = PathDataCRC(e.quotaPath, e.quotaText)
 }
 
 // isBelow tells whether ref is top or below it.
@@ -260,7 +260,7 @@ func (e *Engine) recountQuota(stats NodeRef, n *node) {
 	if top := e.Lookup(e.quotaPath); top != 0 {
 		e.walk(top, func(_ NodeRef, n *node) {
 			count++
-			byteCount += int64(max(0, n.dataLen))
+			byteCount += int64(max(0, e.dataLen(n)))
 		})
 	}
 	e.quotaText = append(e.quotaText[:0], "count="...)

@@ -11,10 +11,12 @@ import (
 // without being in it (which a fuzzy snapshot, a local session's transaction or a lost close
 // can leave behind), or both.
 type session struct {
+	id         uint64 // the session id's bits
 	timeoutMs  int32
 	open       uint32 // 1: in the session table
 	ephemerals memberList
-	tracked           // id is the session id's bits
+	mark       uint32 // of the tracker of changes, and its lists
+	changes    neighbours
 	next, prev uint32 // all open sessions, in order of opening
 }
 
@@ -28,8 +30,19 @@ type sessionTable struct {
 }
 
 func (t *sessionTable) init() {
-	t.changes.init(false, func(ref uint32) *tracked { return &t.slab.At(ref).tracked }, t.appendImage)
+	t.changes.init(false, sessionRecords{t})
 }
+
+// sessionRecords shows sessions to their tracker of changes.
+type sessionRecords struct{ t *sessionTable }
+
+func (r sessionRecords) id(ref uint32) uint64     { return r.t.slab.At(ref).id }
+func (r sessionRecords) mark(ref uint32) uint32   { return r.t.slab.At(ref).mark }
+func (r sessionRecords) setMark(ref, mark uint32) { r.t.slab.At(ref).mark = mark }
+func (r sessionRecords) neighbours(ref uint32) *neighbours {
+	return &r.t.slab.At(ref).changes
+}
+func (r sessionRecords) appendImage(dst []byte, ref uint32) []byte { return r.t.appendImage(dst, ref) }
 
 func (t *sessionTable) release() {
 	t.slab.Release()
@@ -79,13 +92,13 @@ func (t *sessionTable) put(id proto.SessionID, timeoutMs int32) {
 	s := t.slab.At(ref)
 	if s.open != 0 {
 		if s.timeoutMs != timeoutMs {
-			t.changes.change(ref, &s.tracked)
+			t.changes.change(ref)
 			s.timeoutMs = timeoutMs
 		}
 		return
 	}
 	t.enter(ref, s, timeoutMs)
-	t.changes.add(ref, &s.tracked)
+	t.changes.add(ref)
 }
 
 // enter puts a record into the list of open sessions.
@@ -111,7 +124,7 @@ func (t *sessionTable) remove(id proto.SessionID) {
 	if s.open == 0 {
 		return
 	}
-	t.changes.remove(ref, &s.tracked)
+	t.changes.remove(ref)
 	if s.prev != 0 {
 		t.slab.At(s.prev).next = s.next
 	} else {

@@ -16,7 +16,7 @@ const (
 
 // A Warmer holds the paths of a group of operations that are about to be done, so that Engine.Warm can bring what they
 // will look at into the processor's cache. One lookup is a chain of cache misses, each of which the next one
-// waits for: index, record, name, data. Those of several paths do not depend on each other and
+// waits for: index, record, name and data, and of a full znode its second record. Those of several paths do not depend on each other and
 // happen at the same time, if nothing else stands between them.
 //
 // It is only about speed: what is added may lead nowhere, or not be looked up at all. The zero Warmer is
@@ -24,15 +24,32 @@ const (
 type Warmer struct {
 	n      int
 	hashes [WarmPaths]uint32
-	data   [WarmPaths]bool
+	needs  [WarmPaths]need
 	refs   [WarmPaths]uint32
 	sum    uint64 // of what was read, so that the compiler leaves the reads in
 }
 
+// need is what an operation looks at beside a znode's record and name.
+type need uint8
+
+const (
+	needsNothing need = iota
+	needsDigest       // what Engine.Node gives: of a compact znode the data, for their CRC
+	needsData
+)
+
 // Add puts a path behind the others, of which there must be fewer than WarmPaths. data tells that the operation is about
 // the znode's data, too. path is not kept.
 func (w *Warmer) Add(path []byte, data bool) {
-	w.hashes[w.n], w.data[w.n] = pathHash(path), data
+	if data {
+		w.add(path, needsData)
+	} else {
+		w.add(path, needsNothing)
+	}
+}
+
+func (w *Warmer) add(path []byte, needs need) {
+	w.hashes[w.n], w.needs[w.n] = pathHash(path), needs
 	w.n++
 }
 
@@ -40,17 +57,18 @@ func (w *Warmer) Add(path []byte, data bool) {
 func (w *Warmer) AddRead(op proto.OpCode, body []byte) {
 	switch op {
 	case proto.OpGetData:
-		w.addFirst(body, true)
+		w.addFirst(body, needsData)
 	case proto.OpExists, proto.OpGetChildren, proto.OpGetChildren2, proto.OpGetACL:
-		w.addFirst(body, false)
+		w.addFirst(body, needsNothing)
 	}
 }
 
-// AddWrite is Add for the znode that a client's write changes, if it is a single one: preparing looks at its record alone.
+// AddWrite is Add for the znode that a client's write changes, if it is a single one: preparing looks at what Engine.Node
+// gives of it.
 func (w *Warmer) AddWrite(op proto.OpCode, body []byte) {
 	switch op {
 	case proto.OpSetData, proto.OpDelete, proto.OpSetACL, proto.OpCreate, proto.OpCreate2, proto.OpCreateContainer, proto.OpCreateTTL:
-		w.addFirst(body, false)
+		w.addFirst(body, needsDigest)
 	}
 }
 
@@ -63,16 +81,16 @@ func (w *Warmer) AddTxn(txn []byte) {
 	body := txn[proto.TxnHeaderBytes:]
 	switch proto.OpCode(jute.Int32(txn[proto.TxnHeaderBytes-4:])) {
 	case proto.OpSetData, proto.OpDelete, proto.OpDeleteContainer:
-		w.addFirst(body, true)
+		w.addFirst(body, needsData)
 	case proto.OpCreate, proto.OpCreate2, proto.OpCreateContainer, proto.OpCreateTTL, proto.OpSetACL:
-		w.addFirst(body, false)
+		w.addFirst(body, needsDigest)
 	}
 }
 
 // addFirst adds the path that a record begins with.
-func (w *Warmer) addFirst(record []byte, data bool) {
+func (w *Warmer) addFirst(record []byte, needs need) {
 	d := jute.NewDecoder(record, 0)
-	w.Add(d.Buffer(), data)
+	w.add(d.Buffer(), needs)
 }
 
 // Warm reads what looking the paths of w up will read, and empties w: one path alone is left to its lookup. It
@@ -101,7 +119,7 @@ func (e *Engine) Warm(w *Warmer) {
 		w.refs[i] = ref
 		if ref != 0 {
 			n := e.nodes.At(ref)
-			sum += n.id + uint64(n.name)
+			sum += n.word + n.extra
 		}
 	}
 	for i, ref := range w.refs[:n] {
@@ -109,18 +127,38 @@ func (e *Engine) Warm(w *Warmer) {
 			continue
 		}
 		n := e.nodes.At(ref)
-		if k := n.nameLen & nameLenMask; k > 0 {
-			sum += uint64(e.names.Bytes(n.name, int(k))[0])
-		}
 		if n.parent != 0 {
-			sum += uint64(e.nodes.At(uint32(n.parent)).name)
+			sum += e.nodes.At(uint32(n.parent)).word
 		}
-		if w.data[i] && n.dataLen > 0 {
-			data := e.data.Bytes(n.data, int(n.dataLen))
-			for j := 0; j < min(len(data), warmDataBytes); j += cacheLine {
-				sum += uint64(data[j])
-			}
+		if !n.compact() {
+			x := e.extraOf(n)
+			sum += uint64(x.mzxid) + uint64(x.member) // its first and its last cache line
+		}
+		if n.form() == formFullBig || n.text == 0 {
+			continue
+		}
+		read := 1
+		if n.compact() && w.needs[i] != needsNothing {
+			read = max(read, e.nameLen(n)+int(n.compactDataLen()))
+		}
+		sum += readLines(e.texts.Head(n.text, read))
+	}
+	for i, ref := range w.refs[:n] {
+		if ref == 0 || w.needs[i] != needsData {
+			continue
+		}
+		if n := e.nodes.At(ref); !n.compact() {
+			data := e.dataOf(n)
+			sum += readLines(data[:min(len(data), warmDataBytes)])
 		}
 	}
 	w.sum = sum
+}
+
+// readLines reads a byte of each cache line of b.
+func readLines(b []byte) (sum uint64) {
+	for i := 0; i < len(b); i += cacheLine {
+		sum += uint64(b[i])
+	}
+	return sum
 }

@@ -19,9 +19,14 @@ func TestWarmFinds(t *testing.T) {
 	var w Warmer
 	moving := 0
 	for i := range 3000 {
-		must(t, e, m.make(proto.OpCreate, &proto.TxnBody{Path: path(i), Data: make([]byte, rng.IntN(200)), ACL: benchACL, ParentCversion: -1}), nil)
+		must(t, e, m.make(proto.OpCreate, &proto.TxnBody{Path: path(i), Data: make([]byte, rng.IntN(2000)), ACL: benchACL, ParentCversion: -1}), nil)
 		if i%3 == 0 {
 			if _, err := e.Apply(m.make(proto.OpDelete, &proto.TxnBody{Path: path(rng.IntN(i + 1))}), nil); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if i%4 == 0 { // which makes a compact one full
+			if _, err := e.Apply(m.make(proto.OpSetData, &proto.TxnBody{Path: path(rng.IntN(i + 1)), Data: make([]byte, rng.IntN(2000))}), nil); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -54,14 +59,14 @@ func TestWarmTxn(t *testing.T) {
 	m := txnMaker{}
 	body := proto.TxnBody{Path: []byte(PathQuota), Data: []byte("x"), ACL: benchACL}
 	for _, c := range []struct {
-		op   proto.OpCode
-		want NodeRef
-		data bool
+		op    proto.OpCode
+		want  NodeRef
+		needs need
 	}{
-		{proto.OpSetData, e.quota, true}, {proto.OpDelete, e.quota, true}, {proto.OpDeleteContainer, e.quota, true},
-		{proto.OpCreate, e.quota, false}, {proto.OpCreate2, e.quota, false}, {proto.OpCreateTTL, e.quota, false},
-		{proto.OpCreateContainer, e.quota, false}, {proto.OpSetACL, e.quota, false},
-		{proto.OpError, 0, false}, {proto.OpCreateSession, 0, false},
+		{proto.OpSetData, e.quota, needsData}, {proto.OpDelete, e.quota, needsData}, {proto.OpDeleteContainer, e.quota, needsData},
+		{proto.OpCreate, e.quota, needsDigest}, {proto.OpCreate2, e.quota, needsDigest}, {proto.OpCreateTTL, e.quota, needsDigest},
+		{proto.OpCreateContainer, e.quota, needsDigest}, {proto.OpSetACL, e.quota, needsDigest},
+		{proto.OpError, 0, 0}, {proto.OpCreateSession, 0, 0},
 	} {
 		var w Warmer
 		w.Add([]byte(PathConfig), false)
@@ -77,8 +82,8 @@ func TestWarmTxn(t *testing.T) {
 			continue
 		}
 		e.Warm(&w)
-		if c.want != 0 && (NodeRef(w.refs[2]) != c.want || w.data[2] != c.data) {
-			t.Errorf("%v: node %d, data %v", c.op, w.refs[2], w.data[2])
+		if c.want != 0 && (NodeRef(w.refs[2]) != c.want || w.needs[2] != c.needs) {
+			t.Errorf("%v: node %d, needs %v", c.op, w.refs[2], w.needs[2])
 		}
 	}
 	// A closeSession has no path in front, a multi has several.

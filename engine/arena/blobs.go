@@ -136,7 +136,7 @@ func (b *Blobs) locate(r Ref) (slot, off uint32) {
 
 func (b *Blobs) allocBig(n int) Ref {
 	// Rounded as the kernel does, so that the report is true.
-	mem := mapMemory((n+4095)&^4095, true)
+	mem := mapMemory((n+4095)&^4095, 0)
 	b.countBig(mem, 1)
 	if k := len(b.freeBig); k > 0 {
 		i := b.freeBig[k-1]
@@ -175,7 +175,11 @@ func (b *Blobs) addChunk(ci uint32) uint32 {
 	// A class's first chunk has small pages, for the many classes that stay small.
 	huge := cl.chunks > 0 && blobChunkBytes >= hugePageBytes
 	cl.chunks++
-	b.chunks[slot] = chunk{mem: mapMemory(blobChunkBytes, huge), class: ci, huge: huge}
+	small := allSmall
+	if huge {
+		small = 0
+	}
+	b.chunks[slot] = chunk{mem: mapMemory(blobChunkBytes, small), class: ci, huge: huge}
 	b.usage.MappedBytes += blobChunkBytes
 	if huge {
 		b.usage.TouchedBytes += blobChunkBytes
@@ -216,6 +220,20 @@ func (b *Blobs) Bytes(r Ref, n int) []byte {
 	slot, off := b.locate(r)
 	if Checked && (r == 0 || int(slot) >= len(b.chunks) || b.chunks[slot].mem == nil || b.chunks[slot].class != b.classOf(n)) {
 		panic(fmt.Sprintf("arena: no blob %#x of %d bytes", uint32(r), n))
+	}
+	end := int(off) + n
+	return b.chunks[slot].mem[off:end:end]
+}
+
+// IsBig tells whether a blob of n bytes is a big one.
+func IsBig(n int) bool { return n > blobSmallMaxBytes }
+
+// Head lends the first n bytes of blob r, which is not big and at least as long, until Free(r)
+// or Release: for callers who do not have its length at hand.
+func (b *Blobs) Head(r Ref, n int) []byte {
+	slot, off := b.locate(r)
+	if Checked && (r == 0 || int(slot) >= len(b.chunks) || b.chunks[slot].mem == nil || int(b.classes[b.chunks[slot].class].cellBytes) < n) {
+		panic(fmt.Sprintf("arena: no blob %#x of %d bytes or more", uint32(r), n))
 	}
 	end := int(off) + n
 	return b.chunks[slot].mem[off:end:end]
@@ -278,16 +296,18 @@ func (b *Blobs) dropChunk(slot uint32) {
 	b.freeSlots = append(b.freeSlots, slot)
 }
 
-// Resize returns a blob of n bytes in place of r, which had old bytes. Contents are
-// undefined. The memory is the same if both lengths have one class; r is gone if the
-// returned Ref differs.
-func (b *Blobs) Resize(r Ref, old, n int) Ref {
+// Resize returns a blob of n bytes in place of r, which had old bytes. The first keep of them,
+// no more than either length, are those of r, and the others undefined. The memory is the same
+// if both lengths have one class; r is gone if the returned Ref differs.
+func (b *Blobs) Resize(r Ref, old, n, keep int) Ref {
 	if old <= blobSmallMaxBytes && n <= blobSmallMaxBytes && b.classOf(old) == b.classOf(n) {
 		b.usage.UsedBytes += int64(n - old)
 		return r
 	}
+	s := b.Alloc(n)
+	copy(b.Bytes(s, n)[:keep], b.Bytes(r, old)[:keep])
 	b.Free(r, old)
-	return b.Alloc(n)
+	return s
 }
 
 // Usage reports bytes; Allocated less Used is what rounding to classes wastes.

@@ -66,7 +66,13 @@ func TestBlobsModel(t *testing.T) {
 				blobs = append(blobs, fill(b.Alloc(n), n))
 			case k < 7:
 				i, n := rng.IntN(len(blobs)), randomLength(rng)
-				blobs[i] = fill(b.Resize(blobs[i].ref, len(blobs[i].want), n), n)
+				old := blobs[i].want
+				keep := rng.IntN(min(n, len(old)) + 1)
+				ref := b.Resize(blobs[i].ref, len(old), n, keep)
+				if got := b.Bytes(ref, n)[:keep]; !bytes.Equal(got, old[:keep]) {
+					t.Fatalf("seed %d: blob of %d bytes, then %d: the first %d are not kept", seed, len(old), n, keep)
+				}
+				blobs[i] = fill(ref, n)
 			default:
 				i := rng.IntN(len(blobs))
 				if got := b.Bytes(blobs[i].ref, len(blobs[i].want)); !bytes.Equal(got, blobs[i].want) {
@@ -82,6 +88,9 @@ func TestBlobsModel(t *testing.T) {
 			used += int64(len(x.want))
 			if !bytes.Equal(b.Bytes(x.ref, len(x.want)), x.want) {
 				t.Fatalf("seed %d: blob of %d bytes changed", seed, len(x.want))
+			}
+			if k := rng.IntN(len(x.want) + 1); !IsBig(len(x.want)) && !bytes.Equal(b.Head(x.ref, k), x.want[:k]) {
+				t.Fatalf("seed %d: head of blob of %d bytes", seed, len(x.want))
 			}
 		}
 		u := b.Usage()

@@ -17,3 +17,8 @@
 //
 // Running out of memory panics, as it does for Go's own heap.
 package arena
+
+import "math"
+
+// allSmall is what mapMemory is given for memory without huge pages.
+const allSmall = math.MaxInt

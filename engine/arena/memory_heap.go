@@ -16,7 +16,7 @@ const (
 )
 
 // mapMemory returns n zeroed bytes of Go's heap, aligned for any record.
-func mapMemory(n int, huge bool) []byte { return make([]byte, n) }
+func mapMemory(n, small int) []byte { return make([]byte, n) }
 
 // unmapMemory poisons b: whoever still holds a handle sees it.
 func unmapMemory(b []byte) { poison(b) }

@@ -13,10 +13,10 @@ import (
 const Checked = false
 
 const (
-	// slabChunkRecords makes a chunk of the largest records, 128 bytes, one huge page, and one of
-	// any records whole pages.
+	// slabChunkRecords makes a chunk of any records whose length is a multiple of 16 bytes whole
+	// huge pages. Only those are resident that have been reached.
 	slabChunkRecords = 1 << slabChunkBits
-	slabChunkBits    = 14
+	slabChunkBits    = 17
 	vecChunkBits     = 12
 	// blobChunkBytes is one huge page. It holds at least seven of the largest small blobs, so
 	// that a chunk's unused end stays below 1/8.
@@ -26,14 +26,15 @@ const (
 	hugePageBytes = 2 << 20
 )
 
-// mapMemory returns n zeroed bytes outside Go's heap; the kernel rounds up to pages. With
-// huge, memory of at least a huge page is aligned to and backed by huge pages where the
-// system allows: a tree is read at random places, and with small pages the walk through the
-// page tables then costs more than the reads (four times the whole lookup in a virtual
-// machine). The price is that a page is resident as a whole once it is touched.
-func mapMemory(n int, huge bool) []byte {
+// mapMemory returns n zeroed bytes outside Go's heap; the kernel rounds up to pages. What
+// lies behind the first small bytes, if it is at least a huge page, is aligned to and backed by
+// huge pages where the system allows: a tree is read at random places, and with small pages
+// the walk through the page tables then costs more than the reads (four times the whole lookup
+// in a virtual machine). The price is that a page is resident as a whole once it is touched.
+// small is a multiple of the size of a huge page, or allSmall.
+func mapMemory(n, small int) []byte {
 	size := uintptr(n)
-	huge = huge && n >= hugePageBytes
+	huge := n-hugePageBytes >= small
 	if huge {
 		size += hugePageBytes
 	}
@@ -53,7 +54,7 @@ func mapMemory(n int, huge bool) []byte {
 		unmap(unsafe.Add(p, head+end), tail)
 	}
 	b := unsafe.Slice((*byte)(unsafe.Add(p, head)), n)
-	_ = unix.Madvise(b, unix.MADV_HUGEPAGE) // a refusal costs speed only
+	_ = unix.Madvise(b[small:], unix.MADV_HUGEPAGE) // a refusal costs speed only
 	return b
 }
 

@@ -12,7 +12,7 @@ type Region[T any] struct {
 // NewRegion maps n > 0 values.
 func NewRegion[T any](n int) Region[T] {
 	var zero T
-	mem := mapMemory(n*int(unsafe.Sizeof(zero)), true)
+	mem := mapMemory(n*int(unsafe.Sizeof(zero)), 0)
 	return Region[T]{Values: unsafe.Slice((*T)(unsafe.Pointer(&mem[0])), n), memory: mem}
 }
 

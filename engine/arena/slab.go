@@ -45,8 +45,12 @@ func (s *Slab[T]) Alloc() uint32 {
 
 func (s *Slab[T]) grow() {
 	var zero T
-	// The first chunk has small pages, for the many slabs that stay small.
-	mem := mapMemory(slabChunkRecords*int(unsafe.Sizeof(zero)), len(s.chunks) > 0)
+	// The first chunk begins with small pages, for the many slabs that stay small.
+	small := 0
+	if len(s.chunks) == 0 {
+		small = hugePageBytes
+	}
+	mem := mapMemory(slabChunkRecords*int(unsafe.Sizeof(zero)), small)
 	s.memory = append(s.memory, mem)
 	s.chunks = append(s.chunks, (*[slabChunkRecords]T)(unsafe.Pointer(&mem[0])))
 }

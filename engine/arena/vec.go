@@ -17,7 +17,7 @@ type Vec[T any] struct {
 func (v *Vec[T]) Append(x T) {
 	c := v.n >> vecChunkBits
 	if c == len(v.chunks) {
-		mem := mapMemory(VecChunkLen*int(unsafe.Sizeof(x)), false)
+		mem := mapMemory(VecChunkLen*int(unsafe.Sizeof(x)), allSmall)
 		v.memory = append(v.memory, mem)
 		v.chunks = append(v.chunks, (*[VecChunkLen]T)(unsafe.Pointer(&mem[0])))
 	}
