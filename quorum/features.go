@@ -25,10 +25,12 @@ const (
 	FeatureLooseSync
 	// FeatureMark: DIFF, TRUNC and SNAP may carry a Mark.
 	FeatureMark
+	// FeatureResume: ACKEPOCH and a SNAP with an image may carry an ImagePlace.
+	FeatureResume
 )
 
 // AllFeatures is what this code can do.
-const AllFeatures = FeatureCumulativeAck | FeatureCumulativeCommit | FeatureImage | FeatureLooseSync | FeatureMark
+const AllFeatures = FeatureCumulativeAck | FeatureCumulativeCommit | FeatureImage | FeatureLooseSync | FeatureMark | FeatureResume
 
 // Has reports whether all of want are in f.
 func (f Features) Has(want Features) bool { return f&want == want }

@@ -77,6 +77,7 @@ type ensemble struct {
 	unrelated   bool            // the tree that was received shares nothing with the one that is here
 	diverged    bool            // a transaction of this leader's has led to another tree than its digest says
 	healedAt    quorum.Epoch    // the newest epoch in which this server asked for a snapshot for that
+	partial     *partialImage   // of a leader's image whose sending broke off
 	needSnap    bool            // the next learner must not offer its own history
 	offersNone  bool            // and this one does not
 	// spaceAtMs is when to try again for space; 0: nothing waits for it.
@@ -213,6 +214,7 @@ func (e *ensemble) stop() error {
 	}
 	e.closeLinks()
 	e.dropReceived()
+	e.dropPartial()
 	if e.port == nil {
 		return nil
 	}
@@ -375,7 +377,7 @@ func (e *ensemble) follow(leader quorum.ServerID) {
 		Self: e.opts.Self, Leader: leader, Role: e.config.RoleOf(e.opts.Self), Config: e.config, LastSeen: e.lastSeen,
 		ReconfigEnabled: e.opts.ReconfigEnabled, AcceptedEpoch: e.epochs.accepted, CurrentEpoch: e.epochs.current,
 		LastZxid: offered, DurableZxid: last, Timing: e.opts.Timing, Features: e.learnerFeatures(),
-		Proposal: e.proposalOf, Digest: e.r.engine.Digest(), HasDigest: e.r.srv.opts.Engine.Digest,
+		Proposal: e.proposalOf, Resume: e.resumePlace, Digest: e.r.engine.Digest(), HasDigest: e.r.srv.opts.Engine.Digest,
 	})
 	e.durable = last
 	life := e.life
@@ -484,6 +486,7 @@ func (e *ensemble) stepLink(in zab.Input) {
 // tick is called at least every half tick and at the machines' deadlines.
 func (e *ensemble) tick() {
 	now := e.now()
+	e.expirePartial()
 	if now >= e.readOnlyAt() {
 		e.startReadOnly()
 	}

@@ -1,7 +1,6 @@
 package server
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 
@@ -70,7 +69,7 @@ func (e *ensemble) do(o *zab.Output) bool {
 		e.streamDiff(*o)
 	case zab.OutStreamSnap:
 		e.figures.snaps.Add(1)
-		e.streamSnap(o.Link, o.Image, bytes.Clone(o.Data))
+		e.streamSnap(o)
 	case zab.OutClose:
 		if l := e.links[o.Link]; l != nil {
 			delete(e.links, o.Link)
@@ -220,6 +219,7 @@ func (e *ensemble) serve(epoch quorum.Epoch) {
 	s.unlockGates()
 	e.serving = true
 	e.foreignTo = quorum.NoServer
+	e.dropPartial()
 	e.noteServing()
 	e.election.SetPeerEpoch(epoch)
 	e.answeredMs = s.nowMs()

@@ -81,14 +81,35 @@ func (e *ensemble) streamDiff(o zab.Output) {
 
 // streamSnap takes an image and sends it, as it is or as Java's tree, while the replica goes on. A leader that
 // does not serve yet may not take one, since nobody knows what of its history will stay, and may never serve
-// unless this learner joins: it sends the image that there is, and its log behind it. mark goes into the SNAP packet.
-func (e *ensemble) streamSnap(id zab.LinkID, image bool, mark []byte) {
-	r, s := e.r, e.r.srv
+// unless this learner joins: it sends the image that there is, and its log behind it. An image whose sending broke off is
+// gone on with. mark goes into the SNAP packet.
+func (e *ensemble) streamSnap(o *zab.Output) {
+	r, s, learner, image := e.r, e.r.srv, o.Server, o.Image
+	mark := bytes.Clone(o.Data)
+	stable := r.stable()
+	resumes, place := e.resumes(o.Link)
 	var taken <-chan error
-	if r.stable() {
-		taken = r.ckpt.request(r)
+	take := func() {
+		if stable {
+			taken = r.ckpt.request(r)
+		}
 	}
-	e.stream(id, func(l *peerLink) (quorum.Zxid, error) {
+	if place == nil {
+		take()
+	}
+	e.stream(o.Link, func(l *peerLink) (quorum.Zxid, error) {
+		w := &linkWriter{l: l}
+		if place != nil {
+			if im := s.sent.claim(s.ctx, place.Image, learner); im != nil && r.wal.BaseZxid() <= im.reader.Meta().Zxid {
+				zxid, err := s.sendImage(im, w, mark, resumes, place)
+				return w.end(zxid, errors.Join(err, s.sent.release(im)))
+			} else if im != nil {
+				if err := s.sent.release(im); err != nil {
+					return 0, err
+				}
+			}
+			take()
+		}
 		if taken != nil {
 			select {
 			case err := <-taken:
@@ -99,18 +120,29 @@ func (e *ensemble) streamSnap(id zab.LinkID, image bool, mark []byte) {
 				return 0, errStopped
 			}
 		}
-		w := &linkWriter{l: l}
-		send := s.sendTree
-		if _, ok := r.ckpt.store.Meta(); ok && image {
-			send = s.sendImage
+		if _, ok := r.ckpt.store.Meta(); !ok || !image {
+			return w.end(s.sendTree(r.ckpt.store, w, mark))
 		}
-		zxid, err := send(r.ckpt.store, w, mark)
+		reader, err := r.ckpt.store.NewReader()
 		if err != nil {
 			return 0, err
 		}
-		w.buf = append(w.buf, snapSignature...)
-		return zxid, w.flush()
+		im := s.sent.add(learner, reader)
+		zxid, err := s.sendImage(im, w, mark, resumes, nil)
+		return w.end(zxid, errors.Join(err, s.sent.release(im)))
 	})
+}
+
+// resumes tells whether the learner behind a link can go on with an image, and from where.
+func (e *ensemble) resumes(id zab.LinkID) (bool, *quorum.ImagePlace) {
+	machine := e.leader
+	if l := e.links[id]; l != nil && l.observer {
+		machine = e.master.machine
+	}
+	if machine == nil {
+		return false, nil
+	}
+	return machine.Resumes(id)
 }
 
 // sendTree sends the image as the tree that Java's learners take.
@@ -122,21 +154,6 @@ func (s *Server) sendTree(store *snapshot.Store, w *linkWriter, mark []byte) (qu
 	defer tree.Close()
 	w.snap(s, tree.LastZxid(), mark)
 	return tree.LastZxid(), javadata.ExportTree(tree, w)
-}
-
-// sendImage sends the image's records as they are on disk.
-func (s *Server) sendImage(store *snapshot.Store, w *linkWriter, mark []byte) (quorum.Zxid, error) {
-	image, err := store.NewReader()
-	if err != nil {
-		return 0, err
-	}
-	zxid := image.Meta().Zxid
-	w.snap(s, zxid, append([]byte(quorum.ImageMarker), mark...))
-	blocks := snapshot.NewBlockWriter(w)
-	if err = image.Scan(s.ctx, nil, nil, blocks.Put); err == nil {
-		err = blocks.Close()
-	}
-	return zxid, errors.Join(err, image.Close())
 }
 
 // A linkWriter is an io.Writer into a link that waits while the link is full.
@@ -159,6 +176,15 @@ func (w *linkWriter) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
+// end ends a SNAP of zxid, whose tree was written unless err tells otherwise.
+func (w *linkWriter) end(zxid quorum.Zxid, err error) (quorum.Zxid, error) {
+	if err != nil {
+		return 0, err
+	}
+	w.buf = append(w.buf, snapSignature...)
+	return zxid, w.flush()
+}
+
 func (w *linkWriter) flush() error {
 	b := w.buf
 	w.buf = nil
@@ -178,8 +204,18 @@ func (e *ensemble) receiveTree(o *zab.Output) {
 	}
 	s.log.Info(fmt.Sprintf("Getting a snapshot from leader 0x%x", zxid))
 	read := s.readTree
+	var kept *partialImage
 	if image {
-		read = s.readImage
+		partial, err := e.takePartial(o)
+		if err != nil {
+			e.step(zab.Input{Kind: zab.InTreeReceived, Link: id, Zxid: zxid, Err: err})
+			return
+		}
+		kept = partial
+		read = func(r io.Reader, _ quorum.Zxid) (tree *engine.Engine, left []byte, err error) {
+			tree, kept, err = s.readImage(r, partial)
+			return tree, nil, err
+		}
 	}
 	progress := func() {
 		e.r.post(func(*replica) {
@@ -218,7 +254,10 @@ func (e *ensemble) receiveTree(o *zab.Output) {
 			return rest, err
 		})
 		if err != nil {
-			e.r.post(func(*replica) { e.treeReceived(life, id, zxid, nil, err) })
+			e.r.post(func(*replica) {
+				e.treeReceived(life, id, zxid, nil, err)
+				e.keepPartial(kept)
+			})
 		}
 	})
 }
@@ -228,22 +267,6 @@ func (s *Server) readTree(r io.Reader, zxid quorum.Zxid) (tree *engine.Engine, l
 	return javadata.LoadTree(r, "snapshot stream", zxid, javadata.LoadOptions{
 		Engine: s.opts.Engine, Options: javadata.Options{JuteMaxBufferBytes: s.opts.FrameMaxBytes},
 	})
-}
-
-// readImage reads what sendImage sent; nothing behind it.
-func (s *Server) readImage(r io.Reader, zxid quorum.Zxid) (tree *engine.Engine, left []byte, err error) {
-	l := engine.LoadForeign(s.opts.Engine)
-	if err := snapshot.ReadBlocks(r, quorum.ImageBlockMaxBytes, l.Put); err != nil {
-		l.Close()
-		return nil, nil, fmt.Errorf("server: image of the leader: %w", err)
-	}
-	if tree, err = l.Finish(); err != nil {
-		return nil, nil, fmt.Errorf("server: image of the leader: %w", err)
-	}
-	if tree.LastZxid() != zxid {
-		return nil, nil, errors.Join(fmt.Errorf("server: the leader's SNAP of 0x%x carries an image of 0x%x", zxid, tree.LastZxid()), tree.Close())
-	}
-	return tree, nil, nil
 }
 
 // snapSignature is what stands behind a tree.

@@ -21,6 +21,16 @@ type memNet struct {
 	mute      map[quorum.ServerID]bool
 	// Data of the SNAPs that were received.
 	snaps []string
+	// treeFaults befall the trees that are received, one after the other; treeBytes counts what was received of trees.
+	treeFaults []treeFault
+	treeBytes  int
+}
+
+// A treeFault is a byte of a tree that comes damaged, or the end of the connection there; with cut the learner is then cut
+// off.
+type treeFault struct {
+	at        int
+	flip, cut bool
 }
 
 func newMemNet() *memNet {
@@ -290,13 +300,49 @@ func (c *memConn) read(packets func([]quorum.Packet)) error {
 
 func (c *memConn) ReceiveTree(f func(io.Reader) ([]byte, error)) error {
 	left := &sliceReader{<-c.behind}
-	rest, err := f(io.MultiReader(left, c.in))
+	faulty := &faultyReader{r: io.MultiReader(left, c.in), c: c}
+	c.net.mu.Lock()
+	if len(c.net.treeFaults) > 0 {
+		faulty.fault, c.net.treeFaults = &c.net.treeFaults[0], c.net.treeFaults[1:]
+	}
+	c.net.mu.Unlock()
+	rest, err := f(faulty)
 	if err != nil {
 		close(c.rest)
 		return err
 	}
 	c.rest <- append(rest, left.b...)
 	return nil
+}
+
+// faultyReader reads a tree up to its fault.
+type faultyReader struct {
+	r     io.Reader
+	c     *memConn
+	n     int
+	fault *treeFault
+}
+
+func (f *faultyReader) Read(p []byte) (int, error) {
+	if f.fault != nil && !f.fault.flip {
+		if f.n >= f.fault.at {
+			if f.fault.cut {
+				f.c.net.setCut(f.c.self, true)
+			}
+			f.c.Close(io.ErrUnexpectedEOF)
+			return 0, io.ErrUnexpectedEOF
+		}
+		p = p[:min(len(p), f.fault.at-f.n)]
+	}
+	n, err := f.r.Read(p)
+	if f.fault != nil && f.fault.flip && f.n <= f.fault.at && f.fault.at < f.n+n {
+		p[f.fault.at-f.n] ^= 1
+	}
+	f.n += n
+	f.c.net.mu.Lock()
+	f.c.net.treeBytes += n
+	f.c.net.mu.Unlock()
+	return n, err
 }
 
 type sliceReader struct{ b []byte }

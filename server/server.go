@@ -56,6 +56,7 @@ type Server struct {
 	// Connections without TLS, since the start, counted when some port speaks it.
 	countPlain                  bool
 	nonMTLSLocal, nonMTLSRemote atomic.Int64
+	sent                        sentImages      // to learners
 	digestLog                   []fourlw.Digest // guarded by all gates: any one to read, all to write
 	traceMask                   atomic.Int64    // of gtmk and stmk; it has no effect
 	clientPort                  atomic.Int64    // of the first listener; -1: there is none without TLS
@@ -274,7 +275,7 @@ func (s *Server) unlockGates() {
 }
 
 func (s *Server) closeStorage() error {
-	return errors.Join(s.replica.wal.Close(), s.replica.ckpt.store.Close(), s.engine.Close())
+	return errors.Join(s.sent.close(), s.replica.wal.Close(), s.replica.ckpt.store.Close(), s.engine.Close())
 }
 
 // nowNs is a monotonic time, for intervals only.

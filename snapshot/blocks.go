@@ -35,10 +35,14 @@ type BlockWriter struct {
 	n          uint64 // blocks written
 }
 
-// NewBlockWriter returns a BlockWriter to w, which is given a block at a time.
-func NewBlockWriter(w io.Writer) *BlockWriter {
-	return &BlockWriter{w: w, records: make([]byte, 0, sentBlockBytes+sentBlockBytes/4)}
+// NewBlockWriter returns a BlockWriter to w, which is given a block at a time. The first has number n: 0 unless this goes
+// on where an earlier BlockWriter's blocks got to.
+func NewBlockWriter(w io.Writer, n uint64) *BlockWriter {
+	return &BlockWriter{w: w, n: n, records: make([]byte, 0, sentBlockBytes+sentBlockBytes/4)}
 }
+
+// Blocks returns the number that the next block will have.
+func (b *BlockWriter) Blocks() uint64 { return b.n }
 
 // Put adds a record and borrows it until return. After an error, of the io.Writer, the BlockWriter is of no use.
 func (b *BlockWriter) Put(key, value []byte) error {
@@ -88,13 +92,16 @@ func appendField(dst, field []byte) []byte {
 	return append(binary.AppendUvarint(dst, uint64(len(field))), field...)
 }
 
-// ReadBlocks reads blocks of at most blockMaxBytes, to their end and not further, and calls f with each
-// record, which is lent until f returns; an error of f ends it. Blocks that are damaged, or not whole, are ErrCorrupt.
-// Memory follows what really comes.
-func ReadBlocks(r io.Reader, blockMaxBytes int, f func(key, value []byte) error) error {
+// ReadBlocks reads blocks of at most blockMaxBytes, the first of which has number *next, to their end and not further, and
+// calls f with each record, which is lent until f returns; an error of f ends it. Blocks that are damaged, or not whole,
+// are ErrCorrupt. After each block whose records f has been given, all of them, *next is the number of the one behind it;
+// no record of a block comes to f before the whole block has come and its checksum is right. Memory follows what really
+// comes.
+func ReadBlocks(r io.Reader, blockMaxBytes int, next *uint64, f func(key, value []byte) error) error {
 	var block bytes.Buffer
 	var records []byte
-	for n := uint64(0); ; n++ {
+	for ; ; *next++ {
+		n := *next
 		var head [4]byte
 		if _, err := io.ReadFull(r, head[:]); err != nil {
 			return fmt.Errorf("snapshot: block %d: %w", n, cutOff(err))

@@ -20,7 +20,7 @@ const testBlockMaxBytes = 1 << 20
 func sentRecords(t testing.TB, rng *rand.Rand, count, maxValueBytes int) (blocks []byte, records [][2][]byte) {
 	t.Helper()
 	var buf bytes.Buffer
-	w := NewBlockWriter(&buf)
+	w := NewBlockWriter(&buf, 0)
 	for i := range count {
 		value := make([]byte, rng.Intn(maxValueBytes+1))
 		rng.Read(value[:len(value)/2])
@@ -42,7 +42,7 @@ func TestBlocks(t *testing.T) {
 		blocks, records := sentRecords(t, rng, c.count, c.maxValueBytes)
 		r := bytes.NewReader(append(bytes.Clone(blocks), "behind"...))
 		i := 0
-		err := ReadBlocks(iotest.HalfReader(r), testBlockMaxBytes, func(key, value []byte) error {
+		err := ReadBlocks(iotest.HalfReader(r), testBlockMaxBytes, new(uint64), func(key, value []byte) error {
 			if !bytes.Equal(key, records[i][0]) || !bytes.Equal(value, records[i][1]) {
 				t.Fatalf("record %d differs", i)
 			}
@@ -73,7 +73,7 @@ func TestBlocksDamaged(t *testing.T) {
 	blocks = append(blocks, 0, 0, 0, 0)
 	read := func(b []byte) (int, error) {
 		n := 0
-		err := ReadBlocks(bytes.NewReader(b), testBlockMaxBytes, func(key, value []byte) error {
+		err := ReadBlocks(bytes.NewReader(b), testBlockMaxBytes, new(uint64), func(key, value []byte) error {
 			if want := records[n%len(records)]; !bytes.Equal(key, want[0]) || !bytes.Equal(value, want[1]) {
 				t.Fatalf("record %d is another one", n)
 			}
@@ -108,14 +108,14 @@ func TestBlocksLimits(t *testing.T) {
 	never := func(_, _ []byte) error { t.Error("a record"); return nil }
 	for _, length := range []uint32{1, blockHashBytes, testBlockMaxBytes + 1, 1 << 31, 1<<32 - 1} {
 		b := binary.BigEndian.AppendUint32(nil, length)
-		if err := ReadBlocks(bytes.NewReader(append(b, make([]byte, 64)...)), testBlockMaxBytes, never); !errors.Is(err, ErrCorrupt) {
+		if err := ReadBlocks(bytes.NewReader(append(b, make([]byte, 64)...)), testBlockMaxBytes, new(uint64), never); !errors.Is(err, ErrCorrupt) {
 			t.Errorf("length %d: %v", length, err)
 		}
 	}
 	huge := s2.Encode(nil, make([]byte, testBlockMaxBytes+1))
 	b := binary.BigEndian.AppendUint32(nil, uint32(blockHashBytes+len(huge)))
 	b = append(binary.BigEndian.AppendUint64(b, blockHash(0, huge)), huge...)
-	if err := ReadBlocks(bytes.NewReader(b), testBlockMaxBytes, never); !errors.Is(err, ErrCorrupt) {
+	if err := ReadBlocks(bytes.NewReader(b), testBlockMaxBytes, new(uint64), never); !errors.Is(err, ErrCorrupt) {
 		t.Errorf("a block of too much: %v", err)
 	}
 }
@@ -123,14 +123,14 @@ func TestBlocksLimits(t *testing.T) {
 func TestBlocksErrors(t *testing.T) {
 	want := errors.New("enough")
 	blocks, _ := sentRecords(t, rand.New(rand.NewSource(3)), 3, 10)
-	if err := ReadBlocks(bytes.NewReader(blocks), testBlockMaxBytes, func(_, _ []byte) error { return want }); !errors.Is(err, want) {
+	if err := ReadBlocks(bytes.NewReader(blocks), testBlockMaxBytes, new(uint64), func(_, _ []byte) error { return want }); !errors.Is(err, want) {
 		t.Errorf("the caller's error: %v", err)
 	}
-	w := NewBlockWriter(failingWriter{want})
+	w := NewBlockWriter(failingWriter{want}, 0)
 	if err := w.Put(nil, make([]byte, sentBlockBytes)); !errors.Is(err, want) {
 		t.Errorf("Put: %v", err)
 	}
-	if err := NewBlockWriter(failingWriter{want}).Close(); !errors.Is(err, want) {
+	if err := NewBlockWriter(failingWriter{want}, 0).Close(); !errors.Is(err, want) {
 		t.Errorf("Close: %v", err)
 	}
 }
@@ -158,7 +158,7 @@ func FuzzReadBlocks(f *testing.F) {
 			}
 		}
 		bytesGiven := 0
-		_ = ReadBlocks(bytes.NewReader(b), testBlockMaxBytes, func(key, value []byte) error {
+		_ = ReadBlocks(bytes.NewReader(b), testBlockMaxBytes, new(uint64), func(key, value []byte) error {
 			bytesGiven += len(key) + len(value)
 			if bytesGiven > testBlockMaxBytes*(1+len(b)/12) {
 				t.Fatal("more than all blocks can hold")

@@ -188,6 +188,15 @@ func (l *Leader) HasSyncedQuorum(config *quorum.Config) bool {
 	return config.ContainsQuorum(synced) || l.breaksTie(config, synced)
 }
 
+// Resumes tells about the learner behind link, for OutStreamSnap with Image: whether SNAP may carry a
+// quorum.ImagePlace, and how far the learner has an image of an earlier synchronisation, nil if it has none.
+func (l *Leader) Resumes(link LinkID) (ok bool, place *quorum.ImagePlace) {
+	if p := l.peerAt(link); p != nil {
+		return p.resumes, p.place
+	}
+	return false, nil
+}
+
 // Window lends the proposals in memory, to be read while doing outputs.
 func (l *Leader) Window() *Window { return l.window }
 

@@ -42,6 +42,9 @@ type LearnerOptions struct {
 	// Proposal returns the PROPOSAL packet with zxid z of the own log, lent until the next call; ok is false when the log
 	// does not have it. It is asked during Step. nil: the log tells nothing.
 	Proposal func(z quorum.Zxid) (packet []byte, ok bool)
+	// Resume returns the encoded quorum.ImagePlace of a tree of this leader's whose sending broke off, nil without one.
+	// It is asked during Step. nil: there is none.
+	Resume func() []byte
 	// Digest is that of the own tree at LastZxid, if HasDigest.
 	Digest    uint64
 	HasDigest bool
@@ -325,6 +328,9 @@ func (l *Learner) leaderInfo(pkt *quorum.Packet, out *Outputs) {
 	l.cumulative, l.marks = shared.Has(quorum.FeatureCumulativeAck), shared.Has(quorum.FeatureMark)
 	start := len(out.buf)
 	out.buf = quorum.AppendAckEpoch(out.buf, reply)
+	if l.opts.Resume != nil && shared.Has(quorum.FeatureResume) {
+		out.buf = append(out.buf, l.opts.Resume()...)
+	}
 	out.send(l.link, quorum.PacketAckEpoch, l.opts.LastZxid, out.buf[start:len(out.buf):len(out.buf)])
 	l.phase = learnerAckEpoch
 }

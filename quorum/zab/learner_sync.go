@@ -39,7 +39,7 @@ func (l *Learner) beginSync(pkt *quorum.Packet, out *Outputs) {
 		}
 		l.phase = learnerTree
 		o := out.add(OutReceiveTree)
-		o.Link, o.Zxid, o.Image, o.Compare = l.link, pkt.Zxid, quorum.IsImage(pkt.Data), l.marks && !proven
+		o.Link, o.Zxid, o.Image, o.Compare, o.Data = l.link, pkt.Zxid, quorum.IsImage(pkt.Data), l.marks && !proven, pkt.Data
 	default:
 		l.violation(out, "%s where DIFF, TRUNC or SNAP is due", quorum.PacketName(pkt.Type))
 	}

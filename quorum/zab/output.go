@@ -42,7 +42,7 @@ const (
 	// OutTruncateLog: cut everything above Zxid off log and tree, then step InTruncated. Learner.
 	OutTruncateLog
 	// OutReceiveTree: what comes from Link is a tree with Zxid, as an image's records if Image,
-	// and the signature behind it;
+	// and the signature behind it; Data, lent until the outputs are done, is the data of SNAP;
 	// step InProgress meanwhile and InTreeReceived at its end. What is on disk has to stay: it may
 	// hold what was committed, and the tree alone may not. If the machine gives up before
 	// OutTakeSnapshot is done, the tree is worthless. If Compare, nothing has told yet that what is on disk is of the

@@ -1,6 +1,7 @@
 package zab
 
 import (
+	"bytes"
 	"fmt"
 	"time"
 
@@ -28,12 +29,14 @@ type peer struct {
 	id         quorum.ServerID
 	state      peerState
 	observer   bool
-	bySnap     bool            // it is brought up to date by SNAP
-	cumulative bool            // takes cumulative COMMITs; its ACKs are taken as such anyway
-	image      bool            // takes the records of an image
-	marks      bool            // takes marks
-	features   quorum.Features // to be told in LEADERINFO
-	zxid       quorum.Zxid     // of its ACKEPOCH
+	bySnap     bool               // it is brought up to date by SNAP
+	cumulative bool               // takes cumulative COMMITs; its ACKs are taken as such anyway
+	image      bool               // takes the records of an image
+	marks      bool               // takes marks
+	resumes    bool               // takes the rest of an image
+	place      *quorum.ImagePlace // how far it has the image of an earlier synchronisation; nil: it has none
+	features   quorum.Features    // to be told in LEADERINFO
+	zxid       quorum.Zxid        // of its ACKEPOCH
 
 	deadline   time.Duration // for the next packet; 0: none is expected
 	freshUntil time.Duration // counts as alive until then
@@ -118,7 +121,8 @@ func (l *Leader) learnerInfo(p *peer, pkt *quorum.Packet, out *Outputs) {
 	p.id = info.ServerID
 	p.observer = pkt.Type == quorum.PacketObserverInfo
 	shared := info.Features & l.opts.Features
-	p.cumulative, p.image, p.marks = shared.Has(quorum.FeatureCumulativeCommit), shared.Has(quorum.FeatureImage), shared.Has(quorum.FeatureMark)
+	p.cumulative, p.image = shared.Has(quorum.FeatureCumulativeCommit), shared.Has(quorum.FeatureImage)
+	p.marks, p.resumes = shared.Has(quorum.FeatureMark), shared.Has(quorum.FeatureResume)
 	p.state, p.deadline = peerWaitEpoch, 0
 	p.inOrder = !shared.Has(quorum.FeatureLooseSync)
 	if info.Features != 0 {
@@ -184,6 +188,10 @@ func (l *Leader) ackEpoch(p *peer, pkt *quorum.Packet, out *Outputs) {
 		return
 	}
 	p.zxid, p.deadline, p.state = pkt.Zxid, 0, peerWaitSync
+	if place, ok := quorum.AckEpochPlace(pkt.Data); ok && p.resumes {
+		place.Key = bytes.Clone(place.Key)
+		p.place = &place
+	}
 	if l.phase != leaderAckEpoch {
 		l.synchronise(p, out)
 		return
