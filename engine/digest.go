@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"encoding/binary"
 	"hash/crc32"
 	"math/bits"
 
@@ -33,6 +34,22 @@ func crcLong(c uint32, v uint64) uint32 {
 func crcInt(c, v uint32) uint32 {
 	c ^= bits.ReverseBytes32(v)
 	return crcTables[0][c>>24] ^ crcTables[1][c>>16&0xFF] ^ crcTables[2][c>>8&0xFF] ^ crcTables[3][c&0xFF]
+}
+
+// crcPath is crc32.ChecksumIEEE for short strings, which that takes byte by byte and out of tables of its own.
+func crcPath(path []byte) uint32 {
+	c := ^uint32(0)
+	for ; len(path) >= 8; path = path[8:] {
+		c = crcLong(c, binary.BigEndian.Uint64(path))
+	}
+	if len(path) >= 4 {
+		c = crcInt(c, binary.BigEndian.Uint32(path))
+		path = path[4:]
+	}
+	for _, b := range path {
+		c = crcTables[0][byte(c)^b] ^ c>>8
+	}
+	return ^c
 }
 
 // nodeDigest returns a node's share of the tree digest: the CRC-32 of path, data and the

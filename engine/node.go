@@ -164,7 +164,7 @@ func (n *Node) Digest() uint64 { return nodeDigest(n.PathDataCRC, &n.StatPersist
 
 // PathDataCRC returns the CRC-32 of path and data; the path of the root is empty.
 func PathDataCRC(path, data []byte) uint32 {
-	return crc32.Update(crc32.ChecksumIEEE(rootAsEmpty(path)), crc32.IEEETable, data)
+	return crc32.Update(crcPath(rootAsEmpty(path)), crc32.IEEETable, data)
 }
 
 // compactCRC is what a full node has in crc. A compact one is small, and so it is not kept.

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"bytes"
 	"fmt"
 	"math/rand/v2"
 	"testing"
@@ -97,12 +98,24 @@ func TestWarmTxn(t *testing.T) {
 	}
 }
 
-// TestWarmAllocatesNothing pins it, of paths and of a multi that is applied.
+// TestTouch counts what is read: each cache line, up to a bound.
+func TestTouch(t *testing.T) {
+	b := bytes.Repeat([]byte{1}, 2*warmDataBytes)
+	for _, c := range []struct{ n, want int }{{0, 0}, {1, 1}, {cacheLine, 1}, {cacheLine + 1, 2}, {len(b), warmDataBytes / cacheLine}} {
+		var w Warmer
+		if w.Touch(b[:c.n]); int(w.sum) != c.want {
+			t.Errorf("%d bytes: %d reads, want %d", c.n, w.sum, c.want)
+		}
+	}
+}
+
+// TestWarmAllocatesNothing pins it.
 func TestWarmAllocatesNothing(t *testing.T) {
 	e := newEngine(t, Options{Digest: true, ExtendedTypes: true})
 	var w Warmer
 	if n := testing.AllocsPerRun(100, func() {
 		for range WarmPaths {
+			w.Touch([]byte(PathConfig))
 			w.Add([]byte(PathConfig), true)
 		}
 		e.Warm(&w)

@@ -446,6 +446,7 @@ func (e *ensemble) packets(id zab.LinkID, packets []quorum.Packet) {
 	if l := e.links[id]; l != nil {
 		l.received += int64(len(packets))
 	}
+	now := e.now() // reading the clock takes longer than a step does
 	for i := range packets {
 		if e.links[id] == nil {
 			return
@@ -457,20 +458,24 @@ func (e *ensemble) packets(id zab.LinkID, packets []quorum.Packet) {
 		if e.learner != nil && packets[i].Type == quorum.PacketDiff {
 			e.r.srv.log.Info(fmt.Sprintf("Getting a diff from the leader 0x%x", packets[i].Zxid))
 		}
-		e.step(zab.Input{Kind: zab.InPacket, Link: id, Packet: packets[i]})
+		e.stepAt(now, zab.Input{Kind: zab.InPacket, Link: id, Packet: packets[i]})
 		if e.learner != nil && e.learner.Expects() != zab.ExpectPackets {
 			e.endTurn()
+			now = e.now()
 		}
 	}
 	e.endTurn()
 }
 
-func (e *ensemble) step(in zab.Input) {
+func (e *ensemble) step(in zab.Input) { e.stepAt(e.now(), in) }
+
+// stepAt is step for several inputs in a row: now is a time at which no output has been done since.
+func (e *ensemble) stepAt(now time.Duration, in zab.Input) {
 	switch {
 	case e.leader != nil:
-		e.leader.Step(e.now(), in, &e.out)
+		e.leader.Step(now, in, &e.out)
 	case e.learner != nil:
-		e.learner.Step(e.now(), in, &e.out)
+		e.learner.Step(now, in, &e.out)
 	}
 }
 

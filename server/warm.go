@@ -48,11 +48,19 @@ func (e *ensemble) warmForwarded(i int) (n int) {
 // warmProposals warms the znodes of the next engine.WarmPaths proposals that are committed.
 func (r *replica) warmProposals(committed proto.Zxid) {
 	next := r.pending.items[r.pending.head:]
-	for i := range next[:min(len(next), engine.WarmPaths)] {
+	next = next[:min(len(next), engine.WarmPaths)]
+	for i := range next {
 		p := &next[i]
 		if p.zxid > committed {
+			next = next[:i]
 			break
 		}
+		if p.slab != nil {
+			r.warmer.Touch(p.slab.batch.Buf[p.off : p.off+p.len])
+		}
+	}
+	for i := range next {
+		p := &next[i]
 		if p.slab == nil {
 			continue
 		}
