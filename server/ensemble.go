@@ -62,6 +62,9 @@ type ensemble struct {
 	shortRoles int
 	// masterTurn says which observer master an observer tries next; 0: none was tried.
 	masterTurn int
+	// mastersTried counts those tried in this round through all of them; mastersExhausted: it is a later round, not begun yet.
+	mastersTried     int
+	mastersExhausted bool
 
 	out         zab.Outputs
 	slab        *slab // proposals of the leader's that this turn logs
@@ -121,11 +124,13 @@ type EnsembleOptions struct {
 	ConnectLimit time.Duration
 	// ObserverMasterPort is where followers serve observers, and where observers find them; 0: nowhere.
 	ObserverMasterPort int
-	Election           election.Options
-	Network            peerNetwork
-	ReconfigEnabled    bool
-	LeaderServes       bool
-	ClientAddr         string // told to operators
+	// ReconnectDelayMax bounds the random time that an observer waits before it connects.
+	ReconnectDelayMax time.Duration
+	Election          election.Options
+	Network           peerNetwork
+	ReconfigEnabled   bool
+	LeaderServes      bool
+	ClientAddr        string // told to operators
 	// LocalSessions: clients get sessions that this server alone knows; with LocalUpgrading one that creates an
 	// ephemeral becomes global.
 	LocalSessions, LocalUpgrading bool
@@ -364,7 +369,8 @@ func (e *ensemble) follow(leader quorum.ServerID) {
 		return
 	}
 	to := *m
-	if master, ok := e.chooseMaster(leader); ok {
+	master, byMaster := e.chooseMaster(leader)
+	if byMaster {
 		to = master
 	}
 	last := e.r.engine.LastZxid()
@@ -387,7 +393,7 @@ func (e *ensemble) follow(leader quorum.ServerID) {
 	if patience == 0 {
 		patience = e.opts.Timing.Tick * time.Duration(e.opts.Timing.InitLimit)
 	}
-	pause := followPause(e.shortRoles)
+	pause := followPause(e.shortRoles) + e.reconnectDelay(byMaster)
 	if e.foreignTo == leader {
 		pause = max(pause, foreignPause)
 	}

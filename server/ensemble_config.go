@@ -75,9 +75,9 @@ func ensembleFromConfig(c *config.Config, log *slog.Logger) (*EnsembleOptions, e
 		EmptyHasNoSay: !initialized && !c.Storage.DBAutocreate,
 		Network:       &tcpNetwork{self: c.Ensemble.MyID, cfg: c, sockets: sockets, auth: auth},
 		EpochWaitMax:  c.Ensemble.LeaderEpochWaitMax, SnapSyncsMax: c.Ensemble.ConcurrentSnapSyncsMax, DiffSyncsMax: c.Ensemble.ConcurrentDiffSyncsMax,
-		ObserverMasterPort: c.Ensemble.ObserverMasterPort,
-		ConnectLimit:       c.Sessions.TickTime * time.Duration(c.Ensemble.ConnectLimitTicks),
-		ForceSnap:          c.Ensemble.ForceSnapshotSync, LeaderServes: c.Ensemble.LeaderServes || len(members.Members) == 1,
+		ObserverMasterPort: c.Ensemble.ObserverMasterPort, ReconnectDelayMax: c.Ensemble.ObserverReconnectDelay,
+		ConnectLimit: c.Sessions.TickTime * time.Duration(c.Ensemble.ConnectLimitTicks),
+		ForceSnap:    c.Ensemble.ForceSnapshotSync, LeaderServes: c.Ensemble.LeaderServes || len(members.Members) == 1,
 		LocalSessions: c.Sessions.LocalEnabled, LocalUpgrading: c.Sessions.LocalUpgradingEnabled, ReadOnlyMode: c.Sessions.ReadOnlyEnabled,
 		OraclePath: c.Ensemble.OraclePath,
 		Election: election.Options{

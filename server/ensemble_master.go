@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"time"
 
 	"zabra.dev/zabra/engine/proto"
 	"zabra.dev/zabra/quorum"
@@ -84,8 +85,24 @@ func (e *ensemble) chooseMaster(leader quorum.ServerID) (m quorum.Member, ok boo
 	}
 	m = masterOf(voters[e.masterTurn%len(voters)], e.opts.ObserverMasterPort)
 	e.masterTurn++
+	if e.mastersTried >= len(voters) {
+		e.mastersTried, e.mastersExhausted = 0, true
+	}
+	e.mastersTried++
 	e.r.srv.log.Info(fmt.Sprintf("Observing new leader sid=%d addr=%s", m.ID, m.QuorumAddrs[0]))
 	return m, true
+}
+
+// reconnectDelay is how long an observer waits before it connects, so that not all of a fleet come at once
+// (observer.reconnectDelayMs). Those that go to observer masters wait before each round through them but the first.
+func (e *ensemble) reconnectDelay(byMaster bool) time.Duration {
+	if e.opts.ReconnectDelayMax <= 0 || e.config.RoleOf(e.opts.Self) != quorum.Observer || byMaster && !e.mastersExhausted {
+		return 0
+	}
+	e.mastersExhausted = false
+	d := time.Duration(rand.Int64N(int64(e.opts.ReconnectDelayMax)))
+	e.r.srv.log.Info(fmt.Sprintf("Waiting for %d ms before reconnecting with the leader", d.Milliseconds()))
+	return d
 }
 
 // stepMaster steps the observer master, if there is one, and does what it wants.

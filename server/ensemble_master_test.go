@@ -2,6 +2,7 @@ package server
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -147,4 +148,35 @@ func TestObserverMasterSessions(t *testing.T) {
 		t.Fatalf("a closed session came back: %+v, %v", got, err)
 	}
 	e.wantEqual()
+}
+
+// An observer waits a random time before it connects (observer.reconnectDelayMs), but not between the observer masters that
+// it tries one after the other, nor before the first of all.
+func TestReconnectDelay(t *testing.T) {
+	e := newTestEnsembleOf(t, 3, 1, func(*Options) {})
+	e.leader()
+	waits := func(i int, masterPort, times int) (waited []bool) {
+		e.servers[i].replica.postAndWait(func(r *replica) {
+			o := *r.ens
+			o.opts.ReconnectDelayMax, o.opts.ObserverMasterPort, o.masterTurn, o.mastersTried, o.mastersExhausted = time.Hour, masterPort, 0, 0, false
+			for range times {
+				_, byMaster := o.chooseMaster(1)
+				d := o.reconnectDelay(byMaster)
+				if d > time.Hour {
+					t.Errorf("waits %v", d)
+				}
+				waited = append(waited, d > 0)
+			}
+		})
+		return waited
+	}
+	if got := waits(3, 0, 2); !slices.Equal(got, []bool{true, true}) {
+		t.Errorf("at the leader: %v", got)
+	}
+	if got := waits(3, 4000, 5); !slices.Equal(got, []bool{false, false, true, false, true}) {
+		t.Errorf("at two observer masters: %v", got)
+	}
+	if got := waits(0, 0, 1); got[0] {
+		t.Error("a voter waits")
+	}
 }

@@ -27,7 +27,7 @@ func (c *clientConn) connect(frame []byte, b *batch, nowNs int64) bool {
 		s.log.Warn("Close of session 0x0: ZooKeeperServer not running", "client", c.np.RemoteAddr())
 		return false
 	}
-	if !s.admitConnect() {
+	if !s.admitConnect(req.SessionID) {
 		return false
 	}
 	s.figures.Counter("connection_request_count").Add(1)

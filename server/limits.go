@@ -43,8 +43,8 @@ type connectThrottle struct {
 	perFill    int
 }
 
-// admit takes a token at time now, or tells that there is none. deficit is how many are missing then.
-func (t *connectThrottle) admit(now time.Duration) (admitted bool, deficit int) {
+// admit takes need tokens at time now, or tells that there are not so many. deficit is how many are missing then.
+func (t *connectThrottle) admit(now time.Duration, need int) (admitted bool, deficit int) {
 	if t.max == 0 {
 		return true, 0
 	}
@@ -54,9 +54,9 @@ func (t *connectThrottle) admit(now time.Duration) (admitted bool, deficit int) 
 		t.filledAt += time.Duration(fills) * t.interval
 		t.tokens = int(min(int64(t.max), int64(t.tokens)+fills*int64(t.perFill)))
 	}
-	if t.tokens == 0 {
-		return false, t.max
+	if t.tokens < need {
+		return false, t.max - t.tokens
 	}
-	t.tokens--
+	t.tokens -= need
 	return true, t.max - t.tokens
 }

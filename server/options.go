@@ -43,6 +43,7 @@ type Options struct {
 	ConnectTokens         int // 0: off
 	ConnectFillInterval   time.Duration
 	ConnectFillCount      int
+	ConnectWeights        *config.SessionWeights // nil: every connection costs one token
 	TCPKeepAlive          time.Duration
 	NumLoops              int // 0: netpoll's default
 	// FourLetter admits four-letter words.
@@ -75,7 +76,7 @@ type Options struct {
 	AuditLog                                    bool // who changed what goes to the log
 	MetricsProvider                             config.MetricsProvider
 
-	finishTime time.Duration // longer than the constant in tests; 0: the constant
+	FinishTime time.Duration // a stopping server answers what it has read for so long; 0: a second
 }
 
 // checkpointIntervalMin keeps what a restart replays below a second's work, at half a million writes per
@@ -119,6 +120,8 @@ func FromConfig(c *config.Config) Options {
 		ConnectTokens:         c.Throttle.ConnectionTokens,
 		ConnectFillInterval:   c.Throttle.ConnectionFillTime,
 		ConnectFillCount:      c.Throttle.ConnectionFillCount,
+		ConnectWeights:        c.Throttle.Weights,
+		FinishTime:            finishTimeOf(c),
 		EagerACLCheck:         c.Auth.EagerACLCheck,
 		FourLetter:            c.FourLetter,
 		ClientPort:            -1,

@@ -296,14 +296,28 @@ func (s *Server) admitAddress(addr netip.Addr) bool {
 	return false
 }
 
-func (s *Server) admitConnect() bool {
-	admitted, deficit := s.throttle.admit(time.Since(s.began))
+func (s *Server) admitConnect(session proto.SessionID) bool {
+	admitted, deficit := s.throttle.admit(time.Since(s.began), s.tokensFor(session))
 	if admitted {
 		s.figures.Summary("connection_token_deficit").Add(int64(deficit))
 		return true
 	}
 	s.figures.Counter("connection_rejected").Add(1)
 	return false
+}
+
+// tokensFor is what a connection costs that asks for session, 0 being a new one.
+func (s *Server) tokensFor(session proto.SessionID) int {
+	w := s.opts.ConnectWeights
+	switch {
+	case w == nil:
+		return 1
+	case session != 0:
+		return w.Renew
+	case s.opts.Ensemble != nil && s.opts.Ensemble.LocalSessions:
+		return w.Local
+	}
+	return w.Global
 }
 
 // noteDigest counts transactions whose digest is not that of the tree after them, and reports whether this is one.

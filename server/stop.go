@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"context"
 	"time"
+
+	"zabra.dev/zabra/server/config"
 )
 
 const (
@@ -14,13 +16,25 @@ const (
 	finishPoll = time.Millisecond
 )
 
+// finishTimeOf is how long a server with the configuration c does so: as long as Java's where that has something to wait for,
+// its throttler's queue, or where it is said. A time of 0 or less, which in Java is for ever or an error, is one to begin no work in.
+func finishTimeOf(c *config.Config) time.Duration {
+	if c.Throttle.RequestsMax <= 0 && !c.IsSet("request_throttler.shutdownTimeout") {
+		return finishTime
+	}
+	return max(c.Throttle.ShutdownTimeout, finishPoll)
+}
+
+// FinishTime is how long Stop may work on what clients have asked for, before it begins to close what is left.
+func (s *Server) FinishTime() time.Duration { return cmp.Or(s.opts.FinishTime, finishTime) }
+
 // finishRequests says goodbye to the sessions that are connected: what has been read of a connection is answered, then it
 // is closed. A client whose server is stopped is not left to wonder what became of its last writes.
 func (s *Server) finishRequests(ctx context.Context) {
 	if !s.serving.Load() {
 		return
 	}
-	ctx, cancel := context.WithTimeout(ctx, cmp.Or(s.opts.finishTime, finishTime))
+	ctx, cancel := context.WithTimeout(ctx, s.FinishTime())
 	defer cancel()
 	var left []*clientConn
 	s.lockGates()

@@ -7,7 +7,28 @@ import (
 
 	"zabra.dev/zabra/engine/proto"
 	"zabra.dev/zabra/server/client"
+	"zabra.dev/zabra/server/config"
 )
+
+// How long a server works on what it has read when it is stopped.
+func TestFinishTime(t *testing.T) {
+	for text, want := range map[string]time.Duration{
+		"": time.Second, "request_throttler.shutdownTimeout=2500\n": 2500 * time.Millisecond, "request_throttle_max_requests=10\n": 10 * time.Second,
+		"request_throttler.shutdownTimeout=0\n": finishPoll,
+	} {
+		p, err := config.ParseProperties([]byte("dataDir=/d\nclientPort=2181\n" + text))
+		if err != nil {
+			t.Fatal(err)
+		}
+		c, _, err := config.Parse(p, config.Source{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := finishTimeOf(c); got != want {
+			t.Errorf("%q: %v, want %v", text, got, want)
+		}
+	}
+}
 
 // A server that is stopped answers what it has read, writes that its disk is slow with and what stands behind them, and then
 // closes; it takes no new session meanwhile.
@@ -15,7 +36,7 @@ func TestStopAnswers(t *testing.T) {
 	fs := &faultyFS{}
 	o := testOptions(t, t.TempDir())
 	o.LogFS = fs
-	o.finishTime = time.Minute
+	o.FinishTime = time.Minute
 	s := startServer(t, o)
 	mustCreate(t, dial(t, s), "/a", "")
 	r := dialRaw(t, s)

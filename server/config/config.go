@@ -126,6 +126,15 @@ type Throttle struct {
 	ConnectionTokens    int           // connection_throttle_tokens; 0 is off
 	ConnectionFillTime  time.Duration // connection_throttle_fill_time
 	ConnectionFillCount int
+	// Weights is what a new connection costs; nil: one token (connection_throttle_weight_enabled).
+	Weights *SessionWeights
+
+	ShutdownTimeout time.Duration // request_throttler.shutdownTimeout
+}
+
+// SessionWeights are the tokens that a connection costs, by its kind. Source: BlueThrottle.
+type SessionWeights struct {
+	Global, Renew, Local int // for a new session, one that comes back, and a new local one; all above 0
 }
 
 // Auth holds authentication and ACL settings.

@@ -34,9 +34,10 @@ func clientPortKeys() []*Key {
 	freeze := noEffect(probabilistic, KindInt, "connection_throttle_freeze_time=-1")
 	freeze[0].alias("connectionFreezeTime")
 	t = append(t, freeze...)
-	t = append(t, noEffect("every new session costs one token", KindString, "connection_throttle_weight_enabled=false",
-		"connection_throttle_global_session_weight=3", "connection_throttle_renew_session_weight=2",
-		"connection_throttle_local_session_weight=1")...)
+	t = append(t, prop("connection_throttle_weight_enabled", "false", KindBool, "", nil).checked(checkWeights))
+	for _, w := range sessionWeights {
+		t = append(t, prop(w.key, strconv.Itoa(w.standard), KindInt, "tokens", nil).checked(checkWeight))
+	}
 	netty := noEffect(reasonJava, KindBool, "netty.advancedFlowControl.enabled=false", "netty.server.earlyDropSecureConnectionHandshakes=false")
 	netty[0].alias("advancedFlowControlEnabled")
 	t = append(t, netty...)
@@ -58,7 +59,7 @@ func ensembleKeys() []*Key {
 		prop("leaderServes", "yes", KindYesNo, "", func(c *Config) any { return &c.Ensemble.LeaderServes }),
 		prop("leaderConnectDelayDuringRetryMs", "100", KindDuration, "ms", func(c *Config) any { return &c.Ensemble.LeaderConnectDelay }),
 		prop("forceSnapshotSync", "false", KindBool, "", func(c *Config) any { return &c.Ensemble.ForceSnapshotSync }),
-		prop("observer.reconnectDelayMs", "0", KindDuration, "ms", func(c *Config) any { return &c.Ensemble.ObserverReconnectDelay }).kept("an observer reconnects at once"),
+		prop("observer.reconnectDelayMs", "0", KindDuration, "ms", func(c *Config) any { return &c.Ensemble.ObserverReconnectDelay }),
 		prop("observer.election.DelayMs", "200", KindDuration, "ms", func(c *Config) any { return &c.Ensemble.ObserverElectionDelay }),
 		prop("observer.syncEnabled", "", KindBool, "", nil).checked(checkObserverSync).kept("observers always have a log and snapshots"),
 		prop("observerMaster.sizeLimit", "33554432", KindInt, "bytes", nil).without("observers of a follower are served out of what commitLogCount keeps, and out of the log"),

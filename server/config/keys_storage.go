@@ -44,7 +44,7 @@ func pipelineKeys() []*Key {
 		prop("request_throttle_drop_stale", "true", KindBool, "", func(c *Config) any { return &c.Throttle.DropStale }).alias("requestThrottleDropStale"),
 		prop("request_stale_latency_check", "false", KindBool, "", func(c *Config) any { return &c.Throttle.StaleLatencyCheck }).alias("requestStaleLatencyCheck"),
 		prop("request_stale_connection_check", "true", KindBool, "", func(c *Config) any { return &c.Throttle.StaleConnectionCheck }).alias("requestStaleConnectionCheck"),
-		prop("request_throttler.shutdownTimeout", "10000", KindDuration, "ms", nil).without("a stopping server has a second to answer what it has read"),
+		prop("request_throttler.shutdownTimeout", "10000", KindDuration, "ms", func(c *Config) any { return &c.Throttle.ShutdownTimeout }),
 		prop("throttled_op_wait_time", "0", KindDuration, "ms", func(c *Config) any { return &c.Throttle.OpWaitMax }).alias("throttledOpWaitTime"),
 		prop("largeRequestMaxBytes", "104857600", KindInt, "bytes", func(c *Config) any { return &c.Limits.LargeRequestTotalBytes }).checked(checkLargeRequestMax),
 		prop("largeRequestThreshold", "-1", KindInt, "bytes", func(c *Config) any { return &c.Limits.LargeRequestThreshold }).checked(checkLargeRequestThreshold),

@@ -132,6 +132,16 @@ func TestValues(t *testing.T) {
 	f("maxCnxns=-3", func(c *Config) any { return c.Client.CnxnsMax }, 0, "maxCnxns should be greater")
 	f("electionPortBindRetry=0", func(c *Config) any { return c.Ensemble.ElectionBindRetries }, 0)
 	f("electionPortBindRetry=-2", func(c *Config) any { return c.Ensemble.ElectionBindRetries }, 3, "contains invalid value: -2(must be >= 0). Use default value of 3")
+	weights := func(c *Config) any { return *c.Throttle.Weights }
+	const weigh = "connection_throttle_weight_enabled=true\n"
+	f(weigh, weights, SessionWeights{Global: 3, Renew: 2, Local: 1})
+	f(weigh+"connection_throttle_global_session_weight=2\nconnection_throttle_local_session_weight=4", weights, SessionWeights{Global: 4, Renew: 4, Local: 4},
+		"The global session weight 2 is less than the local session weight 4", "The renew session weight 2 is less")
+	f("connection_throttle_renew_session_weight=0\n"+weigh, weights, SessionWeights{Global: 3, Renew: 2, Local: 1}, "Invalid renew session weight 0")
+	f(weigh+"connection_throttle_tokens=10\nconnection_throttle_fill_count=2", func(c *Config) any { return [2]int{c.Throttle.ConnectionTokens, c.Throttle.ConnectionFillCount} }, [2]int{30, 6})
+	f("connection_throttle_local_session_weight=7", func(c *Config) any { return c.Throttle.Weights == nil }, true)
+	f("request_throttler.shutdownTimeout=2500", func(c *Config) any { return c.Throttle.ShutdownTimeout }, 2500*time.Millisecond)
+	f("observer.reconnectDelayMs=250", func(c *Config) any { return c.Ensemble.ObserverReconnectDelay }, 250*time.Millisecond)
 	f("oraclePath=/etc/oracle", func(c *Config) any { return c.Ensemble.OraclePath }, "/etc/oracle")
 	f("oraclePath=oracle", func(c *Config) any { return c.Ensemble.OraclePath }, "oracle", "oracle is relative")
 	f("forceSync=no", func(c *Config) any { return c.Storage.ForceSync }, false)
@@ -210,6 +220,7 @@ func TestRefusals(t *testing.T) {
 	f("admin.commandURL=commands", 2, "admin.commandURL must begin with a slash")
 	f("ssl.clientAuth=maybe", 2, "Invalid client auth: maybe")
 	f("ssl.trustStore.type=zip", 2, "Invalid store type: zip")
+	f("connection_throttle_local_session_weight=x", 2, `For input string: "x"`)
 	f("connection_throttle_drop_increase=x", 1, `For input string: "x"`)
 	f("serverCnxnFactory=com.x.Y", 1, "Couldn't instantiate com.x.Y")
 	f("enforce.auth.enabled=true", 1, "zookeeper.enforce.auth.enabled is true zookeeper.enforce.auth.schemes must be  configured.")

@@ -16,7 +16,7 @@ import (
 	"zabra.dev/zabra/server/script"
 )
 
-// stopTimeout bounds how long a stopping server waits for its connections.
+// stopTimeout bounds how long a stopping server waits for its connections, once it has answered what it could.
 const stopTimeout = 10 * time.Second
 
 // loadConfig reads the configuration that args name: a file, Java's standalone arguments, or none.
@@ -131,7 +131,7 @@ func backupConfig(cfg *config.Config, log *slog.Logger) {
 
 // stop stops the server and returns the exit code.
 func stop(s *server.Server, log *slog.Logger, code int) int {
-	ctx, cancel := context.WithTimeout(context.Background(), stopTimeout)
+	ctx, cancel := context.WithTimeout(context.Background(), s.FinishTime()+stopTimeout)
 	defer cancel()
 	if err := s.Stop(ctx); err != nil && code == config.ExitNormal {
 		log.Warn("Stopping was not clean; acknowledged writes are on disk", "err", err)
