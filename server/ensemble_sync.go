@@ -145,9 +145,19 @@ func (e *ensemble) resumes(id zab.LinkID) (bool, *quorum.ImagePlace) {
 	return machine.Resumes(id)
 }
 
-// sendTree sends the image as the tree that Java's learners take.
+// sendTree sends the image as the tree that Java's learners take. The tree is not built in memory for that.
 func (s *Server) sendTree(store *snapshot.Store, w *linkWriter, mark []byte) (quorum.Zxid, error) {
-	tree, err := loadImage(s, store)
+	if _, ok := store.Meta(); ok {
+		image, err := store.NewReader()
+		if err != nil {
+			return 0, err
+		}
+		zxid := image.Meta().Zxid
+		w.snap(s, zxid, mark)
+		err = javadata.ExportImage(func(from []byte, f func(key, value []byte) error) error { return image.Scan(s.ctx, from, nil, f) }, w)
+		return zxid, errors.Join(err, image.Close())
+	}
+	tree, err := engine.New(s.opts.Engine)
 	if err != nil {
 		return 0, err
 	}
