@@ -40,12 +40,23 @@ func (q *quietTimes) tick(r *replica) {
 		return
 	}
 	q.allocated = allocated
-	r.prep.Trim()
+	r.trim()
 	r.srv.wg.Go(func() {
 		runtime.GC() // a pool gives up what was not used between two collections
 		debug.FreeOSMemory()
 		q.giving.Store(false)
 	})
+}
+
+// trim lets go of what is kept for reuse and not in use; what comes next allocates again.
+func (r *replica) trim() {
+	r.prep.Trim()
+	if r.pending.len() == 0 {
+		r.pending = proposalQueue{}
+	}
+	if e := r.ens; e != nil && len(e.scratch) == 0 {
+		e.scratch = nil
+	}
 }
 
 // heapAllocatedBytes is what has been allocated since the process began, whether it is in use or not.
