@@ -21,11 +21,12 @@ have_kazoo() { /usr/bin/python3 -c 'import kazoo' >/dev/null 2>&1; }
 have_cclient() { [ -e /usr/include/zookeeper/zookeeper.h ] && command -v cc >/dev/null 2>&1; }
 have_chromium() { command -v chromium >/dev/null 2>&1 || command -v chromium-browser >/dev/null 2>&1 || command -v google-chrome >/dev/null 2>&1; }
 have_ip() { command -v ip >/dev/null 2>&1; }
+have_ssh() { [ -x /usr/sbin/sshd ] && command -v ssh >/dev/null 2>&1 && command -v ssh-keygen >/dev/null 2>&1; }
 have_java39() { [ -e "$cache/zookeeper-$zk39/.complete" ]; }
 
 apt_install() {
 	command -v apt-get >/dev/null 2>&1 && [ "$(id -u)" = 0 ] || return 0
-	if have_javac && have_java38 && have_zkcli && have_curator && have_kazoo && have_cclient && have_chromium &&
+	if have_javac && have_java38 && have_zkcli && have_curator && have_kazoo && have_cclient && have_chromium && have_ssh &&
 		{ have_java39 || command -v mvn >/dev/null 2>&1; }; then
 		return 0
 	fi
@@ -34,7 +35,7 @@ apt_install() {
 	apt-get update -q >&2 || echo "setup: apt-get update failed" >&2
 	# One by one, so that a package that cannot be had does not take the others with it.
 	for p in iproute2 default-jdk-headless zookeeper libzookeeper-java python3-kazoo gcc libc6-dev libzookeeper-mt-dev \
-		libcurator-client-java libcurator-framework-java libcurator-recipes-java maven chromium; do
+		libcurator-client-java libcurator-framework-java libcurator-recipes-java maven chromium openssh-client openssh-server; do
 		dpkg -s "$p" >/dev/null 2>&1 || apt-get install -q -y --no-install-recommends "$p" >&2 ||
 			echo "setup: cannot install $p" >&2
 	done
@@ -91,5 +92,6 @@ report have_curator "Curator (libcurator-*-java)" "the Curator tour"
 report have_kazoo "kazoo (python3-kazoo)" "the kazoo tour"
 report have_cclient "C client (libzookeeper-mt-dev, gcc)" "the C tour"
 report have_chromium "Chromium (chromium)" "capacity plans' reports in a browser"
+report have_ssh "sshd and ssh (openssh-server, openssh-client)" "zabra hosts through a real sshd"
 report have_ip "ip (iproute2)" "ensembles whose servers are cut off from each other"
 [ "${1:-}" != --check ] || exit $missing

@@ -36,6 +36,7 @@ const (
 	toolZkCli   tool = "zkCli.sh (Debian: zookeeper)"
 	toolCurator tool = "Curator (Debian: libcurator-recipes-java)"
 	toolKazoo   tool = "kazoo (Debian: python3-kazoo)"
+	toolSSH     tool = "sshd and ssh (Debian: openssh-server, openssh-client)"
 	toolC       tool = "C client (Debian: libzookeeper-mt-dev, gcc)"
 )
 
@@ -66,6 +67,8 @@ func have(t tool) bool {
 		v = exists(jar("curator-recipes")) && exists(jar("curator-framework")) && exists(jar("curator-client"))
 	case toolKazoo:
 		v = exec.Command("/usr/bin/python3", "-c", "import kazoo").Run() == nil
+	case toolSSH:
+		v = exists(sshd) && inPath("ssh") && inPath("ssh-keygen")
 	case toolC:
 		v = inPath("cc") && exists("/usr/include/zookeeper/zookeeper.h")
 	}
