@@ -12,9 +12,9 @@
 // the election port 2000 above, all of 127.0.0.1. Data that is there is kept, so an ensemble that is laid out again with the
 // same options goes on where it ended; what a reconfiguration wrote is kept too.
 //
-// Each server is a child of this process, in a process group of its own, so that Ctrl-C does not reach it. On Linux the
-// kernel kills it when this process ends in whatever way; elsewhere Close is all there is. Only processes
-// that were started here are ever signalled.
+// Each server is a child of this process, in a process group of its own, so that Ctrl-C does not reach it. When this
+// process ends in whatever way, the child does: Zabra's server by itself, as it watches its end of a pipe (WatchParent), and on
+// Linux any other, which the kernel kills. Only processes that were started here are ever signalled.
 //
 //	e, err := local.New(local.Options{Servers: 3, Dir: t.TempDir(), Command: []string{"bin/zabra", "server", local.CFG}})
 //	...

@@ -34,6 +34,10 @@ func TestMain(m *testing.M) {
 	case "fail":
 		fmt.Fprintln(os.Stderr, "helper: no server today")
 		os.Exit(3)
+	case "tied": // one that watches its parent
+		WatchParent()
+		fmt.Println("watching")
+		select {}
 	case "parent": // starts two servers, tells their pids, and waits
 		parent(os.Args[1])
 	}
@@ -366,6 +370,65 @@ func TestParentKilled(t *testing.T) {
 			time.Sleep(pollTime)
 		}
 	}
+}
+
+// A server of Zabra ends when the other end of its pipe is closed, without the help of the system; a process that has only
+// inherited the variable does not.
+func TestWatchParent(t *testing.T) {
+	start := func(file *os.File) (*exec.Cmd, chan error) {
+		t.Helper()
+		cmd := exec.Command(os.Args[0])
+		cmd.Env = append(os.Environ(), helperEnv+"=tied", tetherEnv+"=3")
+		cmd.ExtraFiles = []*os.File{file}
+		out, err := cmd.StdoutPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = cmd.Process.Kill() })
+		if line, err := bufio.NewReader(out).ReadString('\n'); line != "watching\n" {
+			t.Fatalf("%q, %v", line, err)
+		}
+		done := make(chan error, 1)
+		go func() { done <- cmd.Wait() }()
+		return cmd, done
+	}
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, done := start(r)
+	_ = r.Close()
+	select {
+	case err := <-done:
+		t.Fatalf("it ended while its parent is there: %v", err)
+	case <-time.After(100 * time.Millisecond):
+	}
+	_ = w.Close()
+	select {
+	case err := <-done:
+		if err == nil || !strings.Contains(err.Error(), "killed") {
+			t.Errorf("it ended: %v", err)
+		}
+	case <-time.After(startTime):
+		t.Fatal("it outlives its parent")
+	}
+
+	null, err := os.Open(os.DevNull)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer null.Close()
+	cmd, done := start(null)
+	select {
+	case err := <-done:
+		t.Fatalf("a file that is no pipe ended it: %v", err)
+	case <-time.After(100 * time.Millisecond):
+	}
+	_ = cmd.Process.Kill()
+	<-done
 }
 
 // running tells whether a process exists and is more than what its parent has not asked for yet.

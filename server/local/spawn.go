@@ -19,9 +19,12 @@ var spawner = sync.OnceValue(func() chan<- func() {
 	return c
 })
 
-// spawn starts cmd so that it ends with this process where the system allows that.
+// spawn starts cmd so that it ends with this process: if it is Zabra, or the system is Linux.
 func spawn(cmd *exec.Cmd) error {
 	endWithParent(cmd)
+	if err := tie(cmd); err != nil {
+		return err
+	}
 	errc := make(chan error)
 	spawner() <- func() { errc <- cmd.Start() }
 	return <-errc

@@ -12,6 +12,7 @@ import (
 
 	"zabra.dev/zabra/server"
 	"zabra.dev/zabra/server/config"
+	"zabra.dev/zabra/server/local"
 	"zabra.dev/zabra/server/logging"
 	"zabra.dev/zabra/server/script"
 )
@@ -46,6 +47,7 @@ func exitWith(log *slog.Logger, err error) int {
 // runServer runs one server until a signal or an error that it cannot go on after.
 func runServer(args []string) int {
 	relaxTimers()
+	local.WatchParent() // of zabra ensemble
 	notifier := script.NewNotifier()
 	notifier.Starting()
 	cfg, warnings, err := loadConfig(args)
