@@ -230,7 +230,7 @@ func (e *Engine) nameOf(n *node) []byte {
 	case k == 0:
 		return nil
 	case n.form() == formFullBig:
-		return e.texts.Bytes(n.text, k+int(e.extraOf(n).dataLen))[:k:k]
+		return e.texts.Bytes(n.text, k+max(0, int(e.extraOf(n).dataLen)))[:k:k]
 	}
 	return e.texts.Head(n.text, k)
 }
