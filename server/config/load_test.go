@@ -484,3 +484,15 @@ func TestOracleNeedsMajority(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 }
+
+// A dataDir that is a file is what is wrong, not the rights of a file below it.
+func TestDataDirIsFile(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "zoo.cfg")
+	if err := os.WriteFile(file, []byte("clientPort=2181\ndataDir="+file+"\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := Load(file, nil); err == nil || !strings.Contains(err.Error(), "give a directory as dataDir: "+file+" is none") {
+		t.Errorf("%v", err)
+	}
+}

@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"strconv"
 	"strings"
+	"syscall"
 )
 
 // NextSuffix is appended to the path of zoo.cfg for the last seen, not yet committed member list.
@@ -192,8 +193,11 @@ func (b *builder) readMyID() *Error {
 		if errors.Is(err, fs.ErrNotExist) {
 			return nil
 		}
-		return &Error{ExitCode: ExitInvalidInvocation, Message: fmt.Sprintf("cannot read %s: %v", path, err), File: path, Err: err,
-			Fix: "make the file readable for the user of the server"}
+		fix := "make the file readable for the user of the server"
+		if errors.Is(err, syscall.ENOTDIR) {
+			fix = "give a directory as dataDir: " + b.cfg.Storage.DataDir + " is none, or is below a file"
+		}
+		return &Error{ExitCode: ExitInvalidInvocation, Message: fmt.Sprintf("cannot read %s: %v", path, err), File: path, Err: err, Fix: fix}
 	}
 	id, e := ParseMyID(text)
 	if e != nil {
