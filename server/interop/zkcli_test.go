@@ -84,13 +84,15 @@ func zkCliCommand(s *server, args ...string) (*exec.Cmd, context.CancelFunc) {
 }
 
 // zkCliSession feeds the shell through its standard input. Behind each command it asks for
-// a node that cannot be there, so that the answers can be told apart.
+// a node that cannot be there, so that the answers can be told apart. In front of that is a sync, whose answer goes
+// through the shell's event thread: events of a command are printed before the next one, not into its output, nor
+// when they are not printed any more.
 func zkCliSession(t *testing.T, s *server, tr *transcript) {
 	cmd, cancel := zkCliCommand(s)
 	defer cancel()
 	var in strings.Builder
 	for i, c := range shellCommands {
-		fmt.Fprintf(&in, "%s\nls /-mark-%d\n", strings.ReplaceAll(c, "SERVER", s.addr), i)
+		fmt.Fprintf(&in, "%s\nsync /\nls /-mark-%d\n", strings.ReplaceAll(c, "SERVER", s.addr), i)
 	}
 	cmd.Stdin = strings.NewReader(in.String())
 	var out bytes.Buffer
