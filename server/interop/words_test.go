@@ -170,9 +170,22 @@ func allWords(r *raw) {
 		c.do(opSetData, setReq("/wo", "", -1))
 	}
 	r.lines("hash after", hashZxids(r.s.word("hash")))
-	// Java counts the last answer as queued until the thread that wrote it has come around.
-	r.sortedLines("stat after", bytes.ReplaceAll(r.s.word("stat"), []byte("queued=1"), []byte("queued=0")))
+	r.sortedLines("stat after", r.statAtRest())
 	c.close()
+}
+
+// statAtRest asks for stat until the last answer of each connection but the one that asks is over. Java counts it as queued, the
+// connection as one that it does not read from ([0]), and the request as outstanding, or as one too few, until its threads
+// have come around.
+func (r *raw) statAtRest() []byte {
+	for i := 0; ; i++ {
+		answer := r.s.word("stat")
+		if i == 200 || !bytes.Contains(answer, []byte("queued=1")) && bytes.Count(answer, []byte("[0](")) == 1 &&
+			bytes.Contains(answer, []byte("Outstanding: 0\n")) {
+			return answer
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
 }
 
 // hashZxids leaves the zxids of the lines, without the digests, which carry times.
