@@ -120,7 +120,7 @@ func (w *world) breakLinks(s *server, seed uint64) {
 				e.s.post(func() { e.s.readLink(l, side) })
 			}
 			if seen&(1<<side) == 0 {
-				e.flight = nil
+				e.flight, e.cut = nil, true
 			}
 		}
 	}

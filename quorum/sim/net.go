@@ -67,6 +67,7 @@ type linkEnd struct {
 	lastAt        time.Duration // arrival of the newest in flight
 	pumping       bool
 	decoder       *quorum.Decoder
+	cut           bool // the connection broke and this end has not seen it: nothing arrives behind what is lost, but its end
 }
 
 // A frame is what one write put on a link: whole packets; or a part of the tree behind a SNAP; or
@@ -102,10 +103,10 @@ func (w *world) dial(s *server, to *server, addr quorum.Addr, done func(*link)) 
 
 // send puts a frame on the way from one side to the other.
 func (l *link) send(from int, f frame) {
-	if !l.ends[from].open && !f.fin {
+	e := &l.ends[1-from]
+	if (!l.ends[from].open || e.cut) && !f.fin {
 		return
 	}
-	e := &l.ends[1-from]
 	f.at = max(e.lastAt, l.w.now+l.w.delay())
 	e.lastAt = f.at
 	e.flight = append(e.flight, f)
